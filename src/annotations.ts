@@ -1,0 +1,32 @@
+/** Every annotation key the injector reads or writes, each with its meaning. Values are documented in docs/annotations.md. */
+
+export const PREFIX = 'credentials.run.ai/'
+
+/** Names of credentials: `wandb-credentials, cluster/dockerhub, git-ssh=/home/jovyan/.ssh`. */
+export const INJECT = `${PREFIX}inject`
+/** Only these containers and init containers; absent or empty means all of them. */
+export const CONTAINERS = `${PREFIX}containers`
+/** All containers but these. */
+export const SKIP_CONTAINERS = `${PREFIX}skip-containers`
+/** What happens where a credential meets a value of the pod's own: see `CONFLICT_MODES`. */
+export const ON_CONFLICT = `${PREFIX}on-conflict`
+/** `"true"` leaves policies with enforcement Default out. */
+export const OPT_OUT = `${PREFIX}opt-out`
+/** Written by the webhook: a record for people and for the controller. Nobody trusts it. */
+export const INJECTED = `${PREFIX}injected`
+
+export const KNOWN_ANNOTATIONS = [
+  INJECT,
+  CONTAINERS,
+  SKIP_CONTAINERS,
+  ON_CONFLICT,
+  OPT_OUT,
+  INJECTED,
+] as const
+
+export const CONFLICT_MODES = ['WorkloadWins', 'Reject', 'CredentialWins'] as const
+export type ConflictMode = (typeof CONFLICT_MODES)[number]
+export const DEFAULT_CONFLICT_MODE: ConflictMode = 'WorkloadWins'
+
+/** Set by the kubelet on the API server's copy of a static pod; such a copy must never be changed. */
+export const MIRROR_POD = 'kubernetes.io/config.mirror'

@@ -1,0 +1,55 @@
+import type { CredentialPolicySpec, CredentialSpec } from './schema.ts'
+
+/** A credential as the engine sees it: resolved to a secret of the pod's own namespace. Never holds a value of that secret. */
+export interface Credential {
+  readonly kind: 'Credential' | 'ClusterCredential'
+  readonly name: string
+  readonly spec: CredentialSpec
+  /** The Secret in the pod's namespace: `spec.secretRef.name`, or the copy `credential-<name>` of a ClusterCredential. */
+  readonly secretName: string
+  /** Names of the secret's keys; undefined when they are not known (the Secret does not exist yet). */
+  readonly keys: readonly string[] | undefined
+  /** A sentence saying why the secret cannot be used yet; undefined when it can. */
+  readonly notReady?: string
+  /** Revision of the secret's content; undefined when not known, as offline. */
+  readonly revision?: string
+}
+
+/** A credential whose manifest could not be read; the sentence says where and why. */
+export interface BrokenCredential {
+  readonly broken: string
+}
+
+export type Lookup = Credential | BrokenCredential | undefined
+
+export interface Policy {
+  readonly name: string
+  readonly spec: CredentialPolicySpec
+}
+
+/** A Secret that some credential of the namespace names. */
+export interface KnownSecret {
+  readonly credential: Credential
+  /** Names of its keys; undefined when not known. */
+  readonly keys: readonly string[] | undefined
+}
+
+/** What one namespace has to offer: the engine's only window on the catalogue. Every look-up is a map access. */
+export interface NamespaceView {
+  readonly namespace: string
+  /** The namespace's own Credential of that name. */
+  credential(name: string): Lookup
+  /** The ClusterCredential of that name if it is offered to this namespace. */
+  clusterCredential(name: string): Lookup
+  /** A secret of this namespace that a credential usable here names. */
+  knownSecret(secretName: string): KnownSecret | undefined
+  /** Every name that could stand in the annotation, cluster credentials as `cluster/NAME`; for suggestions. */
+  names(): readonly string[]
+  /** Policies whose namespace selector matches, ordered by name. */
+  readonly policies: readonly Policy[]
+}
+
+/** Where credentials come from. The view is a snapshot: it does not change while it is used. */
+export interface Store {
+  view(namespace: string): NamespaceView
+}

@@ -1,0 +1,53 @@
+/**
+ * Rules for folders that credentials are mounted at and for file names inside them.
+ * The same rules stand in the schema (as CEL, for the API server) and are needed again for `=PATH` in the annotation.
+ */
+
+const REFUSED_FOLDERS = ['/proc', '/sys', '/dev', '/var/run/secrets/kubernetes.io']
+const WINDOWS_DRIVE = /^[A-Za-z]:[\\/]/
+
+export function isWindowsPath(path: string): boolean {
+  return WINDOWS_DRIVE.test(path)
+}
+
+/** Removes trailing and doubled slashes and `.` segments, so that equal folders are equal strings. Windows paths keep their drive. */
+export function normalizeFolder(path: string): string {
+  if (isWindowsPath(path)) return normalizeWindows(path)
+  // Nearly every path is already in its normal form; do not take it apart then.
+  if (!path.includes('//') && !path.includes('/.') && (path.length < 2 || !path.endsWith('/'))) return path
+  const segments: string[] = []
+  for (const segment of path.split('/')) {
+    if (segment === '' || segment === '.') continue
+    if (segment === '..') segments.pop()
+    else segments.push(segment)
+  }
+  return `/${segments.join('/')}`
+}
+
+function normalizeWindows(path: string): string {
+  const segments = path.split(/[\\/]+/).filter((segment) => segment !== '' && segment !== '.')
+  return segments.length === 1 ? `${segments[0]}\\` : segments.join('\\')
+}
+
+/** True if `path` is `folder` or lies somewhere below it; both normalised. */
+export function isAtOrUnder(path: string, folder: string): boolean {
+  return path === folder || path.startsWith(`${folder}/`)
+}
+
+/** The sentence that says what is wrong with a mount path, or undefined when nothing is. */
+export function mountPathProblem(path: string): string | undefined {
+  const windows = isWindowsPath(path)
+  if (!windows && !path.startsWith('/'))
+    return 'the path must be absolute: write it from the root, such as /root/.ssh'
+  if (path.length > 1024) return 'the path must have at most 1024 characters'
+  if (path.split(/[\\/]/).includes('..'))
+    return 'the path must not contain "..": write the folder it leads to'
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
+  if (/[\u0000-\u001f\u007f]/.test(path)) return 'the path must not contain control characters'
+  if (path.slice(windows ? 2 : 0).includes(':')) return 'the path must not contain ":"'
+  const folder = normalizeFolder(path)
+  if (folder === '/' || (windows && folder.length === 3))
+    return 'the path must not be the root: write a folder, such as /root/.ssh'
+  const refused = REFUSED_FOLDERS.find((prefix) => isAtOrUnder(folder, prefix))
+  return refused && `the path must not be at or under ${refused}: Kubernetes or the kernel uses that folder`
+}

@@ -1,0 +1,276 @@
+import { isAtOrUnder, normalizeFolder } from '../api/paths.ts'
+import type { Pod, VolumeMount } from '../api/pod.ts'
+import type { Claim } from './claims.ts'
+import type { Findings } from './findings.ts'
+import { chosenMode, isReadable, parseMode } from './modes.ts'
+import { type Identity, identityOf, type Target } from './targets.ts'
+import { isInjected, type Projection, type SecretProjection } from './volumes.ts'
+
+/** One file of a credential, below its folder. */
+interface ClaimedFile {
+  key: string
+  path: string
+  mode?: string
+}
+
+/** A file credential that is to be mounted. */
+export interface FileClaim {
+  claim: Claim
+  folder: string
+  /** Undefined when every key becomes a file and the keys are not known. */
+  files: ClaimedFile[] | undefined
+}
+
+/** One folder of one container. */
+export interface Mount {
+  folder: string
+  claims: Claim[]
+  projection: Projection
+  /** Place in `volumeMounts` of the mount that an earlier round made here. */
+  existing: number | undefined
+}
+
+export interface FilesPlan {
+  mounts: Mount[]
+  /** Claims of Default policies that something of the container's own keeps out of it. */
+  leftOut: Claim[]
+}
+
+/** Decides between the claims themselves; returns those that remain, and the claims that others keep out. */
+export function settleFiles(
+  claims: readonly Claim[],
+  findings: Findings,
+): { files: FileClaim[]; leftOut: Claim[] } {
+  const settled: { files: FileClaim[]; leftOut: Claim[] } = { files: [], leftOut: [] }
+  for (const claim of claims) {
+    if (claim.folder === undefined) continue
+    const candidate: FileClaim = { claim, folder: claim.folder, files: claimedFiles(claim) }
+    const clashes = settled.files
+      .map((other) => ({ other: other.claim, path: clash(other, candidate) }))
+      .filter(({ path }) => path !== undefined)
+    if (clashes.length > 0 && claim.strength === 'Default') {
+      for (const { other, path } of clashes)
+        findings.warn('LeftOut', `${claim.label} is left out: ${other.label} has ${path}`)
+      settled.leftOut.push(claim)
+      continue
+    }
+    for (const { other, path } of clashes) denyClash(other, claim, path as string, findings)
+    settled.files.push(candidate)
+  }
+  return settled
+}
+
+function denyClash(first: Claim, second: Claim, path: string, findings: Findings): void {
+  if (first.strength === 'Enforce') {
+    findings.deny(
+      'PolicyConflict',
+      second.field,
+      `${first.label} enforces ${path}, and ${second.label} puts something else there`,
+    )
+  } else {
+    findings.deny(
+      'FileConflict',
+      second.field,
+      `${first.label} and ${second.label} put different content at ${path}; mount one of them elsewhere with NAME=/path`,
+    )
+  }
+}
+
+/** Decides between the claims and what one container has mounted of its own. */
+export function planFiles(
+  target: Target,
+  pod: Pod,
+  files: readonly FileClaim[],
+  findings: Findings,
+): FilesPlan | undefined {
+  if (files.length === 0) return undefined
+  const identity = identityOf(target.container, pod)
+  const own = ownMounts(target, pod, files)
+  const leftOut = files.filter((file) => meetMounts(file, own, target, findings)).map(({ claim }) => claim)
+  const staying = files.filter(({ claim }) => !leftOut.includes(claim))
+  const mounts = [...Map.groupBy(staying, ({ folder }) => folder)].map(([folder, group]) => ({
+    folder,
+    claims: group.map(({ claim }) => claim),
+    projection: projectionOf(group, identity),
+    existing: own.injected.get(folderKey(folder)),
+  }))
+  for (const file of staying) warnAboutAccess(file, identity, target, findings)
+  return { mounts, leftOut }
+}
+
+/** Windows does not tell upper from lower case in paths. */
+function folderKey(folder: string): string {
+  return folder.startsWith('/') ? folder : folder.toLowerCase()
+}
+
+interface OwnMounts {
+  mounts: { path: string; index: number; mount: VolumeMount }[]
+  /** Place in `volumeMounts` by folder, of mounts that an earlier round made where there is to be one again. */
+  injected: Map<string, number>
+}
+
+function ownMounts({ container }: Target, pod: Pod, files: readonly FileClaim[]): OwnMounts {
+  const own: OwnMounts = { mounts: [], injected: new Map() }
+  const folders = new Set(files.map(({ folder }) => folderKey(folder)))
+  container.volumeMounts?.forEach((mount, index) => {
+    const path = folderKey(normalizeFolder(mount.mountPath))
+    if (folders.has(path) && isInjected(mount, pod.spec?.volumes ?? [])) own.injected.set(path, index)
+    else own.mounts.push({ path, index, mount })
+  })
+  return own
+}
+
+/** Whether a mount of the container's own keeps the credential out. */
+function meetMounts(file: FileClaim, own: OwnMounts, target: Target, findings: Findings): boolean {
+  const { claim } = file
+  let isKeptOut = false
+  for (const { path, index, mount } of own.mounts) {
+    const hidden = hiddenBy(path, file)
+    if (hidden === undefined) continue
+    if (claim.strength === 'Default') {
+      findings.warn(
+        'LeftOut',
+        `${target.container.name}: ${claim.label} is left out: volume ${mount.name} is at ${mount.mountPath}`,
+      )
+      isKeptOut = true
+      continue
+    }
+    findings.deny(
+      claim.strength === 'Enforce' ? 'PolicyConflict' : 'MountPathConflict',
+      `${target.field}.volumeMounts[${index}]`,
+      `container ${target.container.name} mounts volume ${mount.name} at ${mount.mountPath}, where ${claim.label} ${claim.strength === 'Enforce' ? 'enforces' : 'puts'} ${hidden}`,
+    )
+  }
+  return isKeptOut
+}
+
+/** What a mount at `path` would take from the credential: its whole folder, or one of its files. */
+function hiddenBy(path: string, { folder, files }: FileClaim): string | undefined {
+  const home = folderKey(folder)
+  if (path === home) return folder
+  const below = path.startsWith(`${home}/`) ? path.slice(home.length + 1) : undefined
+  const file =
+    below === undefined ? undefined : files?.find((candidate) => isAtOrUnder(candidate.path, below))
+  return file && `${folder}/${file.path}`
+}
+
+/** A path at which two file credentials cannot both have their way. */
+function clash(a: FileClaim, b: FileClaim): string | undefined {
+  if (a.folder !== b.folder) return hiddenBy(folderKey(b.folder), a) ?? hiddenBy(folderKey(a.folder), b)
+  const sameSecret = a.claim.credential.secretName === b.claim.credential.secretName
+  for (const one of a.files ?? []) {
+    for (const other of b.files ?? []) {
+      const equal = one.path === other.path
+      if (
+        equal
+          ? !(sameSecret && one.key === other.key)
+          : isAtOrUnder(one.path, other.path) || isAtOrUnder(other.path, one.path)
+      ) {
+        return `${a.folder}/${one.path}`
+      }
+    }
+  }
+  return undefined
+}
+
+function claimedFiles({ credential }: Claim): ClaimedFile[] | undefined {
+  const { spec, keys } = credential
+  if (spec.files) return spec.files.map(({ key, path, mode }) => ({ key, path: path ?? key, mode }))
+  return keys?.map((key) => ({ key, path: key }))
+}
+
+/*
+ * One volume holds all credentials of a folder. Its `defaultMode` is that of the first credential that brings every key
+ * of its secret, so that keys added to the secret later appear too; another such credential that needs another mode is
+ * listed file by file instead, which a projected volume can only do for keys that are known now.
+ */
+function projectionOf(group: readonly FileClaim[], identity: Identity): Projection {
+  const modeOf = (file: FileClaim) => modeOfCredential(file, identity)
+  const whole = group.filter(({ claim }) => !claim.credential.spec.files)
+  const first = whole.find(({ files }) => files === undefined) ?? whole[0]
+  const defaultMode = first ? modeOf(first) : fileMode(group[0] as FileClaim, group[0]?.files?.[0], identity)
+  const taken: Taken = { paths: new Set(), secrets: new Set() }
+  const sources = group
+    .map((file) => secretProjection(file, modeOf(file) === defaultMode, defaultMode, taken, identity))
+    .filter((source) => source !== undefined)
+  return { sources, defaultMode }
+}
+
+/** What a volume holds so far: file paths, and secrets with all their keys. */
+interface Taken {
+  paths: Set<string>
+  secrets: Set<string>
+}
+
+function secretProjection(
+  file: FileClaim,
+  fitsDefault: boolean,
+  defaultMode: number | undefined,
+  taken: Taken,
+  identity: Identity,
+): SecretProjection | undefined {
+  const name = file.claim.credential.secretName
+  const isNew = (path: string) => !taken.paths.has(path) && taken.paths.add(path)
+  const isWhole = !file.claim.credential.spec.files
+  if (isWhole && (fitsDefault || file.files === undefined)) {
+    for (const { path } of file.files ?? []) taken.paths.add(path)
+    return taken.secrets.has(name) || !taken.secrets.add(name) ? undefined : { name }
+  }
+  // Kubernetes refuses a volume that lists one path twice, and an empty list would mean every key.
+  const items = (file.files ?? [])
+    .filter(({ path }) => isNew(path))
+    .map((item) => ({
+      key: item.key,
+      path: item.path,
+      ...modeUnless(defaultMode, fileMode(file, item, identity)),
+    }))
+  return items.length === 0 ? undefined : { name, items }
+}
+
+function modeUnless(defaultMode: number | undefined, mode: number | undefined): { mode?: number } {
+  return mode === undefined || mode === defaultMode ? {} : { mode }
+}
+
+function fileMode(file: FileClaim, item: ClaimedFile | undefined, identity: Identity): number | undefined {
+  return item?.mode === undefined || identity.windows
+    ? modeOfCredential(file, identity)
+    : parseMode(item.mode)
+}
+
+function modeOfCredential({ claim }: FileClaim, identity: Identity): number | undefined {
+  const { mode } = claim.credential.spec
+  return mode === undefined || identity.windows ? chosenMode(identity) : parseMode(mode)
+}
+
+function warnAboutAccess(file: FileClaim, identity: Identity, target: Target, findings: Findings): void {
+  const { folder, claim } = file
+  if (identity.windows) return
+  const { name } = target.container
+  const credential = claim.credential.name
+  if (identity.nonRoot && isAtOrUnder(folder, '/root')) {
+    findings.warn('FileNotReadable', `${name} is not root and may not enter /root: write ${credential}=/path`)
+  }
+  if (identity.nonRoot && modesOf(file, identity).some((mode) => !isReadable(mode, identity))) {
+    findings.warn(
+      'FileNotReadable',
+      `${name} is not root and cannot read ${credential}: set fsGroup, or leave mode out`,
+    )
+  }
+  if (!identity.nonRoot && identity.fsGroup && holdsSshKey(file)) {
+    findings.warn(
+      'FileTooOpen',
+      `${name}: fsGroup opens the key in ${folder}, ssh as root refuses it: set runAsUser or drop fsGroup`,
+    )
+  }
+}
+
+function modesOf(file: FileClaim, identity: Identity): number[] {
+  const items = file.claim.credential.spec.files ? (file.files ?? []) : [undefined]
+  return items.map((item) => fileMode(file, item, identity)).filter((mode) => mode !== undefined)
+}
+
+const SSH_KEY = /(^|\/)(id_(rsa|dsa|ecdsa|ed25519)(_sk)?|ssh-privatekey)$/
+
+function holdsSshKey({ folder, files }: FileClaim): boolean {
+  return folder.endsWith('/.ssh') || (files?.some(({ path }) => SSH_KEY.test(path)) ?? false)
+}
