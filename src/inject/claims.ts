@@ -1,10 +1,10 @@
 import { INJECT } from '../annotations.ts'
 import type { Credential, NamespaceView, Policy } from '../api/catalog.ts'
+import { didYouMean } from '../api/nearest.ts'
 import { isAtOrUnder, isWindowsPath, mountPathProblem, normalizeFolder } from '../api/paths.ts'
 import type { Pod } from '../api/pod.ts'
 import { matchesSelector } from '../api/selector.ts'
 import type { Findings } from './findings.ts'
-import { didYouMean } from './nearest.ts'
 import { annotationField, type CredentialName, type PodRequest, parseCredentialName } from './request.ts'
 import { isWindows } from './targets.ts'
 

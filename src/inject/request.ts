@@ -10,9 +10,9 @@ import {
   PREFIX,
   SKIP_CONTAINERS,
 } from '../annotations.ts'
+import { didYouMean } from '../api/nearest.ts'
 import type { Pod } from '../api/pod.ts'
 import type { Findings } from './findings.ts'
-import { didYouMean } from './nearest.ts'
 
 /** One item of the inject annotation, or of a policy's list. */
 export interface CredentialName {

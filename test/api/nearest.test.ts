@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { didYouMean, nearest } from '../../src/inject/nearest.ts'
+import { didYouMean, nearest } from '../../src/api/nearest.ts'
 
 const NAMES = ['wandb-credentials', 'aws-s3-access', 'git-ssh-credentials', 'cluster/dockerhub']
 
