@@ -232,10 +232,10 @@ const TYPE_RULES = rules(
   only('rotation', ['environment', 'file'], 'rotation goes with type environment or file only'),
 )
 
+const secretRef = (what: string) =>
+  z.strictObject({ name: objectName('Name of the Secret.') }).meta({ description: what })
+
 const commonSpec = {
-  secretRef: z
-    .strictObject({ name: objectName('Name of the Secret.') })
-    .meta({ description: 'The Secret that holds the values: of the same namespace, always.' }),
   type: z.enum(TYPES).meta({ description: 'How the pod gets it: variables, files, or a registry login.' }),
   description: z.string().max(1024).optional().meta({ description: 'For people.' }),
   service: z
@@ -271,6 +271,7 @@ const commonSpec = {
 
 const credentialSpec = z
   .strictObject({
+    secretRef: secretRef('The Secret that holds the values: of the same namespace, always.'),
     ...commonSpec,
     allowedServiceAccounts: z
       .array(serviceAccount(false))
@@ -282,6 +283,7 @@ const credentialSpec = z
 
 const clusterCredentialSpec = z
   .strictObject({
+    secretRef: secretRef('The Secret that holds the values: of the namespace that the platform team owns.'),
     ...commonSpec,
     allowedServiceAccounts: z
       .array(serviceAccount(true))
