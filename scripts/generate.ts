@@ -64,15 +64,19 @@ function kindSchema(schema: z.ZodType): Json {
       metadata: { type: 'object', properties: { name: { type: 'string' } } },
       spec: structural(spec as Json),
     },
-    ...('x-kubernetes-validations' in rest && { 'x-kubernetes-validations': rest['x-kubernetes-validations'] }),
+    ...('x-kubernetes-validations' in rest && {
+      'x-kubernetes-validations': rest['x-kubernetes-validations'],
+    }),
   }
 }
 
 /** What the API server accepts in a CRD, of the keywords that zod writes. */
-const KEYWORDS = new Set([
-  ...['type', 'description', 'default', 'enum', 'format', 'pattern', 'minLength', 'maxLength', 'minItems', 'maxItems'],
-  ...['required', 'x-kubernetes-validations', 'x-kubernetes-list-type', 'x-kubernetes-list-map-keys'],
-])
+const KEYWORDS = new Set(
+  (
+    'type description default enum format pattern minLength maxLength minItems maxItems required ' +
+    'x-kubernetes-validations x-kubernetes-list-type x-kubernetes-list-map-keys'
+  ).split(' '),
+)
 
 function structural(schema: Json): Json {
   const result: Json = {}

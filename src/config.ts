@@ -108,8 +108,8 @@ const EXAMPLES = `
 Without --tls-cert and --tls-key it makes itself a certificate that is valid for a day.
 
 Examples:
-  credential-injector serve --catalog examples
-  credential-injector serve --catalog examples --port 0 --tls-cert certs/tls.crt --tls-key certs/tls.key`
+  credential-injector serve --catalog examples/catalog
+  credential-injector serve --catalog examples/catalog --port 0 --tls-cert certs/tls.crt --tls-key certs/tls.key`
 
 function variable(flags: string, name: string, description: string): Option {
   return new Option(flags, description).env(`CREDENTIAL_INJECTOR_${name}`)

@@ -73,7 +73,7 @@ export function typeName(value: unknown): string {
 }
 
 /** `spec.files[0].key` */
-export function fieldOf(path: Path): string {
+function fieldOf(path: Path): string {
   let field = ''
   for (const step of path) {
     if (typeof step === 'number') field += `[${step}]`
@@ -83,7 +83,8 @@ export function fieldOf(path: Path): string {
 }
 
 function problem(path: Path, what: string, value: unknown, detail = ''): FieldProblem {
-  const shown = value === undefined ? '' : `: ${typeof value === 'string' ? quoted(value) : JSON.stringify(value)}`
+  const shown =
+    value === undefined ? '' : `: ${typeof value === 'string' ? quoted(value) : JSON.stringify(value)}`
   return { path: [...path], message: `${fieldOf(path)}: ${what}${shown}${detail && `: ${detail}`}` }
 }
 

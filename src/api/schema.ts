@@ -55,7 +55,7 @@ const mountPath = z
         message: 'mountPath must not contain "..": write the folder it leads to',
       },
       {
-        rule: "!self.matches('^(/+(\\\\./+)*\\\\.?|[A-Za-z]:[\\\\\\\\/]+)$')",
+        rule: "!self.matches('^(/+(\\\\./+)*|[A-Za-z]:[\\\\\\\\/]+(\\\\.[\\\\\\\\/]+)*)\\\\.?$')",
         message: 'mountPath must not be the root: write a folder, such as /root/.ssh',
       },
       {

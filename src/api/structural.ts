@@ -56,10 +56,12 @@ export function compile(schema: Schema): Check {
   }
 }
 
-/**
- * The value without the properties that are null: the API server takes them for absent, where a field has no default
- * and is not said to be nullable. The same object when there are none.
- */
+/** The API server takes properties that are null for absent, where the schema does not say that they may be null. */
+export function isAbsent(value: unknown): value is null | undefined {
+  return value === undefined || value === null
+}
+
+/** The value without its absent properties; the same object when there are none. */
 export function withoutNulls<T>(value: T): T {
   if (Array.isArray(value)) {
     const items = value.map(withoutNulls)
@@ -70,8 +72,8 @@ export function withoutNulls<T>(value: T): T {
   const kept: Record<string, unknown> = {}
   for (const [key, child] of Object.entries(value)) {
     const clean = withoutNulls(child)
-    changed ||= clean !== child || child === null
-    if (child !== null) kept[key] = clean
+    changed ||= clean !== child || isAbsent(child)
+    if (!isAbsent(child)) kept[key] = clean
   }
   return changed ? (kept as T) : value
 }
@@ -102,7 +104,10 @@ function nodeOf(schema: Schema): Node {
     properties: new Map(Object.entries(schema.properties ?? {}).map(([key, child]) => [key, nodeOf(child)])),
     ...(each && { each: nodeOf(each) }),
     ...(schema.pattern !== undefined && { pattern: new RegExp(schema.pattern) }),
-    rules: (schema['x-kubernetes-validations'] ?? []).map((rule) => ({ ...rule, holds: CEL.parse(rule.rule) })),
+    rules: (schema['x-kubernetes-validations'] ?? []).map((rule) => ({
+      ...rule,
+      holds: CEL.parse(rule.rule),
+    })),
   }
 }
 
@@ -122,22 +127,23 @@ interface Place {
  * that as much as possible is said at once.
  */
 function check(node: Node, value: unknown, place: Place): boolean {
-  const before = place.problems.length
-  let blocked = false
-  if (typeName(value) !== node.schema.type) {
-    report(place, wrongType(place.path, node.schema.format ?? node.schema.type, typeName(value)))
-    blocked = true
-  }
-  if (node.schema.enum && !node.schema.enum.includes(value as string)) {
-    report(place, unsupported(place.path, value, node.schema.enum))
-    blocked = true
-  }
-  if (blocked) return true
-  if (typeof value === 'string') blocked = checkString(node, value, place)
-  else if (Array.isArray(value)) blocked = checkList(node, value, place)
-  else blocked = checkObject(node, value as Record<string, unknown>, place)
+  const blocked = checkKind(node.schema, value, place) || checkContent(node, value, place)
   if (!blocked) checkRules(node, value, place)
-  return blocked || place.problems.length < before
+  return blocked
+}
+
+function checkKind({ type, format, enum: supported }: Schema, value: unknown, place: Place): boolean {
+  const actual = typeName(value)
+  if (actual !== type) report(place, wrongType(place.path, format ?? type, actual))
+  const isSupported = supported === undefined || supported.includes(value as string)
+  if (!isSupported) report(place, unsupported(place.path, value, supported))
+  return actual !== type || !isSupported
+}
+
+function checkContent(node: Node, value: unknown, place: Place): boolean {
+  if (typeof value === 'string') return checkString(node, value, place)
+  if (Array.isArray(value)) return checkList(node, value, place)
+  return checkObject(node, value as Record<string, unknown>, place)
 }
 
 function checkString({ schema, pattern }: Node, value: string, place: Place): boolean {
@@ -147,7 +153,8 @@ function checkString({ schema, pattern }: Node, value: string, place: Place): bo
     return true
   }
   if (value.length < minLength) report(place, tooShort(place.path, value, minLength))
-  else if (pattern && !pattern.test(value)) report(place, notMatching(place.path, value, pattern.source))
+  else if (pattern && !pattern.test(value))
+    report(place, notMatching(place.path, value, schema.pattern as string))
   if (format === undefined || isDateTime(value)) return false
   report(place, wrongType(place.path, format, value))
   return true
@@ -184,14 +191,15 @@ function checkKeys({ schema }: Node, list: readonly unknown[], place: Place): vo
 function checkObject(node: Node, object: Readonly<Record<string, unknown>>, place: Place): boolean {
   let blocked = false
   for (const key of node.schema.required ?? []) {
-    if (object[key] !== undefined) continue
+    if (!isAbsent(object[key])) continue
     report(place, required([...place.path, key]))
     blocked = true
   }
   for (const [key, value] of Object.entries(object)) {
-    const child = node.properties.get(key) ?? node.schema.additionalProperties === undefined ? node.properties.get(key) : node.each
-    if (child) blocked = checkAt(key, child, value, place) || blocked
-    else report(place, unknownField([...place.path, key], didYouMean(key, [...node.properties.keys()])))
+    const child = node.properties.get(key) ?? node.each
+    if (child) blocked = (!isAbsent(value) && checkAt(key, child, value, place)) || blocked
+    else if (value !== undefined)
+      report(place, unknownField([...place.path, key], didYouMean(key, [...node.properties.keys()])))
   }
   return blocked
 }
@@ -204,7 +212,8 @@ function checkAt(step: string | number, node: Node | undefined, value: unknown, 
   return blocked
 }
 
-function checkRules({ schema, rules }: Node, self: unknown, place: Place): void {
+function checkRules({ schema, rules }: Node, value: unknown, place: Place): void {
+  const self = rules.length === 0 ? value : withoutNulls(value)
   for (const rule of rules) {
     if (rule.holds({ self }) === true) continue
     const path = [...place.path, ...(rule.fieldPath?.split('.').slice(1) ?? [])]

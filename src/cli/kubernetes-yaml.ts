@@ -2,10 +2,11 @@
  * YAML and JSON manifests, read as kubectl reads them: several documents in one text, `yes` and `0400` with their
  * YAML 1.1 meaning, merge keys, dates and clock times as plain strings. Every node keeps its place in the text.
  */
-import { isCollection, isScalar, LineCounter, parseAllDocuments, visit } from 'yaml'
-import type { Alias, Document, Node, Pair, ParseOptions, SchemaOptions, Tags, YAMLMap, YAMLSeq } from 'yaml'
 
-export interface YamlProblem {
+import type { Alias, Document, Node, Pair, ParseOptions, SchemaOptions, Tags, YAMLMap, YAMLSeq } from 'yaml'
+import { isCollection, isScalar, LineCounter, parseAllDocuments, visit } from 'yaml'
+
+interface YamlProblem {
   /** Counted from 1. */
   line: number
   /** A sentence that quotes nothing of the text: manifests may hold secrets. */
@@ -48,13 +49,19 @@ export function readYaml(text: string): YamlText {
 }
 
 /** Tags of YAML 1.1 that kubectl does not know, or whose values it leaves as they are written. */
-const LEFT_OUT = new Set(['binary', 'omap', 'pairs', 'set', 'timestamp'].map((name) => `tag:yaml.org,2002:${name}`))
+const LEFT_OUT = new Set(
+  ['binary', 'omap', 'pairs', 'set', 'timestamp'].map((name) => `tag:yaml.org,2002:${name}`),
+)
 
 const OPTIONS: ParseOptions & SchemaOptions & { prettyErrors: false } = {
   schema: 'yaml-1.1',
   merge: true,
+  resolveKnownTags: false,
   customTags: (tags: Tags) =>
-    tags.filter((tag) => typeof tag === 'string' || !(LEFT_OUT.has(tag.tag) || ('format' in tag && tag.format === 'TIME'))),
+    tags.filter(
+      (tag) =>
+        typeof tag === 'string' || !(LEFT_OUT.has(tag.tag) || ('format' in tag && tag.format === 'TIME')),
+    ),
   keepSourceTokens: true,
   // Pretty errors quote the text.
   prettyErrors: false,
@@ -71,7 +78,9 @@ function firstProblem(doc: Document, lineOf: (offset: number) => number): YamlPr
       if (source && !path.includes(source)) return undefined
       problem = {
         line: lineOf(alias.range?.[0] ?? 0),
-        reason: source ? 'the alias stands inside the node that it refers to' : 'the alias refers to no anchor above it',
+        reason: source
+          ? 'the alias stands inside the node that it refers to'
+          : 'the alias refers to no anchor above it',
       }
       return visit.BREAK
     },
@@ -94,11 +103,13 @@ const SYNTAX: Readonly<Record<string, string>> = {
   BAD_ALIAS: 'the name of an alias or anchor is missing',
   BAD_COLLECTION_TYPE: 'the tag does not fit what follows it',
   BAD_DIRECTIVE: 'the % directive cannot be understood',
-  BAD_DQ_ESCAPE: 'a double-quoted string has an unknown escape: write \\\\ for a backslash, or use single quotes',
+  BAD_DQ_ESCAPE:
+    'a double-quoted string has an unknown escape: write \\\\ for a backslash, or use single quotes',
   BAD_INDENT: 'the indentation does not fit the lines above',
   BAD_PROP_ORDER: 'an anchor or tag stands before the indicator that it should follow',
   BAD_SCALAR_START: 'a value begins with a reserved character: put it in quotes',
-  BLOCK_AS_IMPLICIT_KEY: 'there is a second "key: value" on one line, or a wrong indentation: put the value in quotes or on its own line',
+  BLOCK_AS_IMPLICIT_KEY:
+    'there is a second "key: value" on one line, or a wrong indentation: put the value in quotes or on its own line',
   BLOCK_IN_FLOW: 'a block list or map cannot stand inside [ ] or { }',
   DUPLICATE_KEY: 'the key stands twice in one map: remove one of the two',
   KEY_OVER_1024_CHARS: 'the key is too long',
@@ -110,7 +121,8 @@ const SYNTAX: Readonly<Record<string, string>> = {
   RESOURCE_EXHAUSTION: 'the nesting is too deep',
   TAB_AS_INDENT: 'a tab is used for indentation: use spaces',
   TAG_RESOLVE_FAILED: 'the value does not fit its tag',
-  UNEXPECTED_TOKEN: 'something stands where it cannot: look for a wrong indentation, or a missing quote, bracket or ---',
+  UNEXPECTED_TOKEN:
+    'something stands where it cannot: look for a wrong indentation, or a missing quote, bracket or ---',
 }
 
 /** The key of a pair as text, as it is in the plain data; undefined for a merge key. */

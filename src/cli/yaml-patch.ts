@@ -8,8 +8,8 @@
  * The nodes that come in carry no range: that is how `yaml-splice.ts` tells them from what the text already has.
  */
 import { isDeepStrictEqual } from 'node:util'
-import { isAlias, isCollection, isMap, isNode, isPair, isSeq, Pair, visit } from 'yaml'
 import type { Document, Node, YAMLMap, YAMLSeq } from 'yaml'
+import { isAlias, isMap, isNode, isPair, isSeq, Pair, visit } from 'yaml'
 import type { PatchOperation } from '../api/pod.ts'
 import { type Collection, keyOf, resolveAlias } from './kubernetes-yaml.ts'
 
@@ -40,9 +40,9 @@ function apply(edit: Edit, operation: PatchOperation): void {
   const last = path.pop()
   if (last === undefined) throw new PatchError('a whole document cannot be replaced')
   const parent = descend(edit, path)
-  if (isSeq(parent)) return applyToSeq(edit, parent, last, operation)
-  if (isMap(parent)) return applyToMap(edit, parent, last, operation)
-  throw new PatchError('there is no list or map where one is needed')
+  if (isSeq(parent)) applyToSeq(edit, parent, last, operation)
+  else if (isMap(parent)) applyToMap(edit, parent, last, operation)
+  else throw new PatchError('there is no list or map where one is needed')
 }
 
 function readPointer(pointer: string): string[] {
@@ -92,17 +92,25 @@ function applyToSeq(edit: Edit, seq: YAMLSeq<unknown>, token: string, operation:
   const index = indexIn(seq, token)
   if (operation.op === 'replace') {
     setItem(edit, seq, index, changedTo(edit, seq.items[index], operation.value))
-    return
+  } else {
+    release(edit, seq.items[index])
+    touch(edit, seq).splice(index, 1)
   }
-  release(edit, seq.items[index])
-  touch(edit, seq).splice(index, 1)
 }
 
-function applyToMap(edit: Edit, map: YAMLMap<unknown, unknown>, key: string, operation: PatchOperation): void {
-  if (operation.op === 'remove') return removeKey(edit, map, key)
+function applyToMap(
+  edit: Edit,
+  map: YAMLMap<unknown, unknown>,
+  key: string,
+  operation: PatchOperation,
+): void {
+  if (operation.op === 'remove') {
+    removeKey(edit, map, key)
+    return
+  }
   const pair = pairOf(edit, map, key)
-  if (pair) return setValue(edit, pair, changedTo(edit, pair.value, operation.value))
-  touch(edit, map).push(createPair(edit, key, operation.value))
+  if (pair) setValue(edit, pair, changedTo(edit, pair.value, operation.value))
+  else touch(edit, map).push(createPair(edit, key, operation.value))
 }
 
 function indexIn(seq: YAMLSeq<unknown>, token: string, last = seq.items.length - 1): number {
@@ -185,7 +193,10 @@ function changeMap(edit: Edit, map: YAMLMap<unknown, unknown>, value: Record<str
 }
 
 function changeSeq(edit: Edit, seq: YAMLSeq<unknown>, value: readonly unknown[]): unknown {
-  while (seq.items.length > value.length) release(edit, touch(edit, seq).pop())
+  while (seq.items.length > value.length) {
+    release(edit, seq.items.at(-1))
+    touch(edit, seq).pop()
+  }
   value.forEach((item, index) => {
     if (index < seq.items.length) setItem(edit, seq, index, changedTo(edit, seq.items[index], item))
     else touch(edit, seq).push(create(edit, item))
@@ -193,7 +204,7 @@ function changeSeq(edit: Edit, seq: YAMLSeq<unknown>, value: readonly unknown[])
   return seq
 }
 
-/** A list item or a value is about to go: what refers to anchors in it gets copies. */
+/** A list item or a value is about to go, and is still there: what refers to anchors in it gets copies. */
 function release(edit: Edit, gone: unknown): void {
   if (isPair(gone)) {
     release(edit, gone.key)
@@ -251,6 +262,3 @@ export function isNew(item: unknown): boolean {
   if (isPair(item)) return isNew(item.key)
   return isNode(item) && !item.range
 }
-
-export const isChangedCollection = (edits: Edits, node: unknown): node is Collection =>
-  isCollection(node) && edits.items.has(node as Collection)

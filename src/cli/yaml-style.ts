@@ -1,6 +1,6 @@
 /** How a text writes its YAML or JSON, and new values written the same way. */
-import { type CST, type Document, isCollection, stringify, visit } from 'yaml'
-import type { Collection } from './kubernetes-yaml.ts'
+import { type Document, stringify, visit } from 'yaml'
+import { tokenOf } from './yaml-tokens.ts'
 
 export interface Style {
   newline: '\n' | '\r\n'
@@ -8,6 +8,8 @@ export interface Style {
   step: number
   /** True if the dashes of a list stand further to the right than its key. */
   indentsLists: boolean
+  /** True for `{ a: 1 }`, false for `{a: 1}`. */
+  blanksInBraces: boolean
   /** Set for JSON; what one level is indented by, empty if it is all on one line. */
   json: { indent: string } | undefined
 }
@@ -21,7 +23,7 @@ export function styleOf(text: string, doc: Document): Style {
       const map = tokenOf(path.at(-1))
       const value = tokenOf(pair.value)
       if (map?.type !== 'block-map' || !value) return
-      const indent = indentUnder(map, value)
+      const indent = value.indent - map.indent
       if (value.type === 'block-seq') listsIndented += indent > 0 ? 1 : -1
       if (value.type === 'block-map') steps.set(indent, (steps.get(indent) ?? 0) + 1)
     },
@@ -31,6 +33,7 @@ export function styleOf(text: string, doc: Document): Style {
     newline: /^[^\n]*\r\n/.test(text) ? '\r\n' : '\n',
     step: Math.max(1, step),
     indentsLists: listsIndented > 0,
+    blanksInBraces: /[^$]\{ /.test(text),
     json: jsonStyle(text, doc),
   }
 }
@@ -40,15 +43,6 @@ function jsonStyle(text: string, doc: Document): Style['json'] {
   if (root?.type !== 'flow-collection') return undefined
   const first = /^[[{][ \t]*\r?\n([ \t]*)/.exec(text.slice(root.offset))
   return { indent: first?.[1] ?? '' }
-}
-
-const indentUnder = (map: CST.BlockMap, value: CST.BlockMap | CST.BlockSequence | CST.FlowCollection) => value.indent - map.indent
-
-/** The token of a collection that stands in the text; undefined for anything else. */
-export function tokenOf(node: unknown): CST.BlockMap | CST.BlockSequence | CST.FlowCollection | undefined {
-  if (!isCollection(node)) return undefined
-  const token = (node as Collection).srcToken
-  return token && 'items' in token ? token : undefined
 }
 
 /** A value as lines of block style, the first at column 0; a scalar or an empty collection as one line. */
@@ -75,18 +69,19 @@ export function flowText(value: unknown, style: Style, pad?: string): string {
   if (Array.isArray(value)) return `[${value.map((item) => flowText(item, style)).join(', ')}]`
   if (typeof value === 'object' && value !== null) {
     const pairs = Object.entries(value).map(([key, item]) => `${flowScalar(key)}: ${flowText(item, style)}`)
-    return `{${pairs.join(', ')}}`
+    return style.blanksInBraces ? `{ ${pairs.join(', ')} }` : `{${pairs.join(', ')}}`
   }
   return flowScalar(value)
 }
 
 /** Plain where that is safe beyond doubt, else as JSON: every JSON scalar is a YAML one. */
 function flowScalar(value: unknown): string {
-  const plain = typeof value === 'string' && /^[A-Za-z_][-\w./]*$/.test(value) && blockLines(value, PLAIN)[0] === value
+  const plain =
+    typeof value === 'string' && /^[A-Za-z_][-\w./]*$/.test(value) && blockLines(value, PLAIN)[0] === value
   return plain ? value : JSON.stringify(value)
 }
 
-const PLAIN: Style = { newline: '\n', step: 2, indentsLists: false, json: undefined }
+const PLAIN: Style = { newline: '\n', step: 2, indentsLists: false, blanksInBraces: false, json: undefined }
 
 /** The pair in flow style, without its braces. */
 export function flowPair(key: string, value: unknown, style: Style, pad?: string): string {

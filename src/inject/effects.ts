@@ -1,4 +1,5 @@
 import type { Claim } from './claims.ts'
+import type { EnvironmentPlan, Settled } from './environment.ts'
 import type { Grant, InjectedCredential } from './outcome.ts'
 import type { ContainerPlan, PodPlan } from './plan.ts'
 
@@ -6,8 +7,7 @@ import type { ContainerPlan, PodPlan } from './plan.ts'
 export function credentialsInEffect(claims: readonly Claim[], plan: PodPlan): InjectedCredential[] {
   const inEffect = new Set(plan.registries)
   for (const { environment, files } of plan.containers) {
-    for (const { claim } of environment?.add ?? []) inEffect.add(claim)
-    for (const { variable } of environment?.replace ?? []) inEffect.add(variable.claim)
+    for (const variable of listedIn(environment)) for (const claim of claimsFor(variable)) inEffect.add(claim)
     for (const { claim } of environment?.insert ?? []) inEffect.add(claim)
     for (const claim of environment?.present ?? []) inEffect.add(claim)
     for (const mount of files?.mounts ?? []) for (const claim of mount.claims) inEffect.add(claim)
@@ -60,20 +60,33 @@ function fileNames({ credential: { spec, keys, secretName } }: Claim): string {
 function variablesGranted({ target, environment }: ContainerPlan): Grant[] {
   if (!environment) return []
   const { name } = target.container
-  const listed = [...environment.add, ...environment.replace.map(({ variable }) => variable)]
-  const byClaim = Map.groupBy(listed, ({ claim }) => claim)
+  const byClaim = new Map<Claim, string[]>()
+  for (const variable of listedIn(environment)) {
+    for (const claim of claimsFor(variable)) {
+      if (!claim.wholeSecret) byClaim.set(claim, [...(byClaim.get(claim) ?? []), variable.name])
+    }
+  }
   const whole = new Set([
     ...environment.insert.map(({ claim }) => claim),
     ...environment.present.filter((claim) => claim.wholeSecret),
   ])
   return [
-    ...[...byClaim].map(([claim, variables]) =>
-      grant(claim, name, 'env', variables.map((variable) => variable.name).join(', ')),
-    ),
+    ...[...byClaim].map(([claim, variables]) => grant(claim, name, 'env', variables.join(', '))),
     ...[...whole].map((claim) =>
       grant(claim, name, 'envFrom', `every key of secret ${claim.credential.secretName}`),
     ),
   ]
+}
+
+/** Variables that become entries of `env`. */
+function listedIn(environment: EnvironmentPlan | undefined): Settled[] {
+  if (!environment) return []
+  return [...environment.add, ...environment.replace.map(({ variable }) => variable)]
+}
+
+/** All that give the variable: whoever gives it from the same source as the winner is in effect too. */
+function claimsFor({ claim, also }: Settled): Claim[] {
+  return [claim, ...also]
 }
 
 function grant(claim: Claim, container: string | undefined, form: Grant['form'], detail: string): Grant {

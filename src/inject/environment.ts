@@ -17,10 +17,12 @@ import type { Target } from './targets.ts'
  */
 
 /** The winner of one variable among all claims. */
-interface Settled {
+export interface Settled {
   name: string
   source: Source
   claim: Claim
+  /** Weaker or later claims that give it from the same source. */
+  also: Claim[]
   /** It would become an `env` entry; otherwise it comes with its whole secret by `envFrom`. */
   listed: boolean
 }
@@ -61,6 +63,11 @@ export function settleEnvironment(
       variables.set(name, settled)
       return
     }
+    if (sameSource(winner.source, settled.source)) {
+      winner.also.push(claim)
+      // One that is listed wins over every `envFrom`, whoever else loads its whole secret.
+      winner.listed ||= settled.listed
+    }
     if (winner.claim.strength !== claim.strength) {
       const key = `${claim.strength} ${name}`
       const rival = firstOfStrength.get(key)
@@ -70,20 +77,21 @@ export function settleEnvironment(
     meetClaim(winner, settled, mode, findings)
   }
   for (const claim of claims) {
-    for (const { name, source } of claim.listed) offer({ name, source, claim, listed: true })
+    for (const { name, source } of claim.listed) offer({ name, source, claim, also: [], listed: true })
     if (!claim.wholeSecret) continue
     const secret = claim.credential.secretName
     for (const key of claim.credential.keys ?? [])
-      offer({ name: key, source: { secret, key }, claim, listed: false })
+      offer({ name: key, source: { secret, key }, claim, also: [], listed: false })
   }
   return { variables, wholeSecrets: claims.filter((claim) => claim.wholeSecret) }
 }
 
 function meetClaim(winner: Settled, loser: Settled, mode: ConflictMode, findings: Findings): void {
-  if (sameSource(winner.source, loser.source)) return
   const { name, claim } = loser
+  // One credential at two places: its plain values follow the first.
+  if (sameSource(winner.source, loser.source) || winner.claim.credential === claim.credential) return
   const strengths = `${winner.claim.strength} ${claim.strength}`
-  if (claim.strength === 'Default' || winner.claim.credential === claim.credential) {
+  if (claim.strength === 'Default') {
     findings.warn('LeftOut', `${name} comes from ${winner.claim.label}, not from ${claim.label}`)
   } else if (strengths === 'Enforce Named' && mode === 'CredentialWins') {
     findings.warn('PolicyOverrides', `${name} comes from ${winner.claim.label}, not from ${claim.label}`)
@@ -182,7 +190,7 @@ function meetEnv(
   const { name, claim, source } = variable
   const entry = target.container.env?.[index] as EnvVar
   if (entryHasSource(entry, source)) {
-    plan.present.push(claim)
+    plan.present.push(claim, ...variable.also)
     if (entry.valueFrom?.secretKeyRef?.optional) warnOptional(`the entry ${name}`, target, findings)
     return
   }
@@ -261,7 +269,8 @@ function credentialWins(
  * end, where it wins:
  *  - an own source of one of the same variables stands behind it, and the credential is to win;
  *  - an enforced policy's secret is optional, or a source behind it may hold anything: nobody may override it.
- * New entries go next to what an earlier round put there, so that the order among them is the same as in one round.
+ * New entries at the front go before all that stands there: nobody can tell whether that is the container's own, which
+ * is to win. At the end they go next to what an earlier round put there.
  */
 function placeSecrets(
   target: Target,
@@ -301,9 +310,7 @@ function defaultsOf(claims: Claim[]): Claim[] {
 function placeAtFront(claims: Claim[], list: EnvFromSource[], plan: EnvironmentPlan): void {
   let place = 0
   for (const claim of claims) {
-    const found = list.findIndex((entry) => loads(entry, claim))
-    if (found === place) place++
-    if (found >= 0) plan.present.push(claim)
+    if (list.some((entry) => loads(entry, claim))) plan.present.push(claim)
     else insert(claim, place++, list, plan)
   }
 }

@@ -87,7 +87,7 @@ function readMode(text: string | undefined, findings: Findings): ConflictMode {
   findings.deny(
     'InvalidAnnotation',
     annotationField(ON_CONFLICT),
-    `"${clip(text)}" is not a conflict mode${didYouMean(text.trim(), CONFLICT_MODES) || `: write ${CONFLICT_MODES.join(', ')}`}`,
+    `${ON_CONFLICT} is "${clip(text)}"${didYouMean(text.trim(), CONFLICT_MODES) || `: write ${CONFLICT_MODES.join(', ')}`}`,
   )
   return DEFAULT_CONFLICT_MODE
 }
@@ -97,7 +97,7 @@ function readOptOut(text: string | undefined, findings: Findings): boolean {
     findings.deny(
       'InvalidAnnotation',
       annotationField(OPT_OUT),
-      `"${clip(text)}" is neither "true" nor "false"`,
+      `${OPT_OUT} is "${clip(text)}": write "true" or "false"`,
     )
   }
   return text === 'true'

@@ -1,0 +1,104 @@
+/** Where pods are in Kubernetes manifests. */
+
+type Step = string | number
+
+/** A pod, or the template that a workload makes pods from, inside a document. */
+export interface PodPlace {
+  kind: string
+  /** `metadata.name`, or `metadata.generateName` with an asterisk; empty if there is neither. */
+  name: string
+  namespace: string | undefined
+  /** Way from the document to the object, not empty for the items of a List. */
+  objectPath: readonly Step[]
+  /** Way from the object to the pod template; empty for a Pod. */
+  templatePath: readonly string[]
+  /** What has the pod's `metadata` and `spec`; its shape has not been looked at. */
+  pod: unknown
+}
+
+/** The pods of a document, in order, and how many objects have none. The items of a List are objects of their own. */
+export function podsIn(value: unknown): { pods: PodPlace[]; others: number } {
+  const places = objectsIn(value).map(([object, path]) => podOf(object, path))
+  const pods = places.filter((place) => place !== undefined)
+  return { pods, others: places.length - pods.length }
+}
+
+function objectsIn(value: unknown, path: readonly Step[] = []): [Fields, readonly Step[]][] {
+  if (!isObject(value)) return []
+  if (!isList(value)) return [[value, path]]
+  return value.items.flatMap((item, index) => objectsIn(asItemOf(value, item), [...path, 'items', index]))
+}
+
+function podOf(object: Fields, objectPath: readonly Step[]): PodPlace | undefined {
+  const templatePath = templatePathOf(object)
+  const pod = templatePath && at(object, templatePath)
+  if (!templatePath || pod === undefined || pod === null) return undefined
+  return { ...identityOf(object), objectPath, templatePath, pod }
+}
+
+/** RFC 6901 pointer to a pod in its document. */
+export function pointerTo({ objectPath, templatePath }: PodPlace): string {
+  return [...objectPath, ...templatePath]
+    .map((step) => `/${String(step).replaceAll('~', '~0').replaceAll('/', '~1')}`)
+    .join('')
+}
+
+/** A field of the pod as a field of its object: `spec.containers[0]` as `spec.template.spec.containers[0]`. */
+export function fieldIn({ templatePath }: PodPlace, field: string): string {
+  return [...templatePath, field].join('.')
+}
+
+const TEMPLATE = ['spec', 'template']
+
+const TEMPLATE_PATHS: Readonly<Record<string, readonly string[]>> = {
+  'v1/Pod': [],
+  'v1/PodTemplate': ['template'],
+  'v1/ReplicationController': TEMPLATE,
+  'apps/Deployment': TEMPLATE,
+  'apps/StatefulSet': TEMPLATE,
+  'apps/DaemonSet': TEMPLATE,
+  'apps/ReplicaSet': TEMPLATE,
+  'batch/Job': TEMPLATE,
+  'batch/CronJob': ['spec', 'jobTemplate', 'spec', 'template'],
+}
+
+/** Workloads of other groups, such as Argo's Rollout, are known by their containers. */
+function templatePathOf(object: Fields): readonly string[] | undefined {
+  const { apiVersion, kind } = object
+  const group = String(apiVersion).replace(/\/[^/]*$/, '')
+  return (
+    TEMPLATE_PATHS[`${group}/${kind}`] ??
+    (Array.isArray(at(object, [...TEMPLATE, 'spec', 'containers'])) ? TEMPLATE : undefined)
+  )
+}
+
+function identityOf({ kind, metadata }: Fields): Pick<PodPlace, 'kind' | 'name' | 'namespace'> {
+  const { name, generateName, namespace } = isObject(metadata) ? metadata : {}
+  return {
+    kind: String(kind),
+    name: isText(name) ? name : isText(generateName) ? `${generateName}*` : '',
+    namespace: isText(namespace) ? namespace : undefined,
+  }
+}
+
+type Fields = Record<string, unknown>
+
+function isList(value: Fields): value is Fields & { kind: string; items: unknown[] } {
+  return isText(value.kind) && value.kind.endsWith('List') && Array.isArray(value.items)
+}
+
+/** The items of a PodList and its like need not say what they are. */
+function asItemOf({ apiVersion, kind }: Fields & { kind: string }, item: unknown): unknown {
+  if (!isObject(item) || item.kind !== undefined) return item
+  return { apiVersion, ...item, kind: kind.slice(0, -'List'.length) }
+}
+
+function at(value: unknown, path: readonly string[]): unknown {
+  return path.reduce<unknown>((node, step) => (isObject(node) ? node[step] : undefined), value)
+}
+
+function isObject(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''

@@ -1,0 +1,254 @@
+import type { Credential, KnownSecret, Lookup, NamespaceView, Policy, Store } from '../api/catalog.ts'
+import { notReadyReason } from '../api/readiness.ts'
+import type { ClusterCredentialSpec, CredentialPolicySpec, CredentialSpec } from '../api/schema.ts'
+import { matchesSelector } from '../api/selector.ts'
+import type { BrokenObject, CatalogObject, ObjectRef, SecretObject } from './objects.ts'
+
+export const DEFAULT_OWNER_NAMESPACE = 'credential-injector'
+
+/** The namespaces where nothing is ever injected: the cluster's own, and the one that holds the shared secrets. */
+export function excludedNamespaces(ownerNamespace: string): ReadonlySet<string> {
+  return new Set(['kube-system', 'kube-node-lease', 'kube-public', ownerNamespace])
+}
+
+/** A catalogue in memory. Every change is in effect for the next view; views that were taken before do not change. */
+export interface MemoryStore extends Store {
+  /** Adds an object, or replaces the one of the same kind and name. */
+  put(object: CatalogObject): void
+  remove(ref: ObjectRef): void
+  counts(): CatalogCounts
+}
+
+/** How many usable objects there are. */
+export interface CatalogCounts {
+  readonly credentials: number
+  readonly clusterCredentials: number
+  readonly policies: number
+  /** Namespaces that have a Credential. */
+  readonly namespaces: number
+}
+
+interface Options {
+  /** Where the secrets of ClusterCredentials are. */
+  readonly ownerNamespace?: string
+}
+
+export function createMemoryStore({ ownerNamespace = DEFAULT_OWNER_NAMESPACE }: Options = {}): MemoryStore {
+  const contents: Contents = { namespaces: new Map(), clusterCredentials: new Map(), policies: new Map() }
+  const excluded = excludedNamespaces(ownerNamespace)
+  const views = new Map<string, NamespaceView>()
+  let shared: Shared | undefined
+
+  return {
+    view(namespace) {
+      const known = views.get(namespace)
+      if (known) return known
+      shared ??= shareable(contents, ownerNamespace)
+      const view = viewOf(namespace, contents.namespaces.get(namespace), shared, !excluded.has(namespace))
+      if (views.size >= MOST_VIEWS) views.clear()
+      views.set(namespace, view)
+      return view
+    },
+    put(object) {
+      store(contents, object)
+      forget(object)
+    },
+    remove(ref) {
+      discard(contents, ref)
+      forget(ref)
+    },
+    counts: () => count(contents),
+  }
+
+  /** Drops exactly the views that may look different now. */
+  function forget(changed: ObjectRef): void {
+    const namespace = changed.kind === 'Namespace' ? changed.name : changed.namespace
+    if (namespace !== undefined) views.delete(namespace)
+    if (namespace !== undefined && !(changed.kind === 'Secret' && namespace === ownerNamespace)) return
+    shared = undefined
+    views.clear()
+  }
+}
+
+/** Requests decide which namespaces are asked for; whoever invents names must not fill the memory. */
+const MOST_VIEWS = 10_000
+
+// ---- What is stored --------------------------------------------------------------------------------------------------
+
+interface Contents {
+  readonly namespaces: Map<string, NamespaceContents>
+  readonly clusterCredentials: Map<string, ClusterCredentialSpec | BrokenObject>
+  readonly policies: Map<string, CredentialPolicySpec>
+}
+
+interface NamespaceContents {
+  labels: Readonly<Record<string, string>>
+  readonly credentials: Map<string, CredentialSpec | BrokenObject>
+  readonly secrets: Map<string, SecretObject>
+}
+
+function store(contents: Contents, object: CatalogObject): void {
+  if (object.kind === 'ClusterCredential') {
+    contents.clusterCredentials.set(object.name, 'broken' in object ? object : object.spec)
+  } else if (object.kind === 'CredentialPolicy') {
+    contents.policies.set(object.name, object.spec)
+  } else if (object.kind === 'Namespace') {
+    namespaceFor(contents, object.name).labels = object.labels
+  } else if (object.kind === 'Secret') {
+    namespaceFor(contents, object.namespace).secrets.set(object.name, object)
+  } else {
+    const value = 'broken' in object ? object : object.spec
+    namespaceFor(contents, object.namespace as string).credentials.set(object.name, value)
+  }
+}
+
+function discard(
+  { namespaces, clusterCredentials, policies }: Contents,
+  { kind, namespace, name }: ObjectRef,
+): void {
+  if (kind === 'ClusterCredential') clusterCredentials.delete(name)
+  else if (kind === 'CredentialPolicy') policies.delete(name)
+  const home = kind === 'Namespace' ? name : (namespace ?? '')
+  const found = namespaces.get(home)
+  if (found === undefined) return
+  if (kind === 'Namespace') found.labels = {}
+  else if (kind === 'Secret') found.secrets.delete(name)
+  else if (kind === 'Credential') found.credentials.delete(name)
+  const isEmpty = found.credentials.size + found.secrets.size + Object.keys(found.labels).length === 0
+  if (isEmpty) namespaces.delete(home)
+}
+
+function namespaceFor({ namespaces }: Contents, name: string): NamespaceContents {
+  const known = namespaces.get(name)
+  if (known) return known
+  const made: NamespaceContents = { labels: {}, credentials: new Map(), secrets: new Map() }
+  namespaces.set(name, made)
+  return made
+}
+
+function count({ namespaces, clusterCredentials, policies }: Contents): CatalogCounts {
+  const usable = [...namespaces.values()].map(({ credentials }) => countUsable(credentials))
+  return {
+    credentials: usable.reduce((sum, number) => sum + number, 0),
+    clusterCredentials: countUsable(clusterCredentials),
+    policies: policies.size,
+    namespaces: usable.filter((number) => number > 0).length,
+  }
+}
+
+function countUsable(specs: ReadonlyMap<string, object>): number {
+  let usable = 0
+  for (const spec of specs.values()) if (!('broken' in spec)) usable++
+  return usable
+}
+
+// ---- What a namespace sees -------------------------------------------------------------------------------------------
+
+/** What all views have in common, made once for all of them. */
+interface Shared {
+  readonly clusterCredentials: readonly { name: string; offered: OfferedTo; found: Lookup }[]
+  /** By name. */
+  readonly policies: readonly Policy[]
+}
+
+type OfferedTo = (labels: Readonly<Record<string, string>>) => boolean
+
+function shareable({ namespaces, clusterCredentials, policies }: Contents, ownerNamespace: string): Shared {
+  const secrets = namespaces.get(ownerNamespace)?.secrets
+  return {
+    clusterCredentials: [...clusterCredentials].sort(byName).map(([name, spec]) => {
+      // Whom a broken one is meant for cannot be known: whoever names it learns that it is broken.
+      if ('broken' in spec) return { name, offered: () => true, found: { broken: spec.broken } }
+      const { namespaceSelector: selector } = spec
+      return {
+        name,
+        offered: (labels) => selector !== undefined && matchesSelector(selector, labels),
+        found: credentialOf(
+          'ClusterCredential',
+          name,
+          spec,
+          copyName(name),
+          secrets?.get(spec.secretRef.name),
+        ),
+      }
+    }),
+    policies: [...policies].sort(byName).map(([name, spec]) => ({ name, spec })),
+  }
+}
+
+/** The Secret that holds a ClusterCredential's values in each namespace that it is offered to. */
+function copyName(name: string): string {
+  return `credential-${name}`
+}
+
+function viewOf(
+  namespace: string,
+  contents: NamespaceContents | undefined,
+  shared: Shared,
+  policiesHold: boolean,
+): NamespaceView {
+  // The API server sets this label on every namespace; its manifest need not say so, or exist.
+  const labels = { ...contents?.labels, 'kubernetes.io/metadata.name': namespace }
+  const credentials = new Map<string, Lookup>()
+  for (const [name, spec] of [...(contents?.credentials ?? [])].sort(byName)) {
+    credentials.set(name, 'broken' in spec ? { broken: spec.broken } : ownCredential(name, spec, contents))
+  }
+  const clusterCredentials = new Map<string, Lookup>()
+  for (const { name, offered, found } of shared.clusterCredentials) {
+    if (offered(labels)) clusterCredentials.set(name, found)
+  }
+  const secrets = secretsOf([...credentials.values(), ...clusterCredentials.values()])
+  let names: readonly string[] | undefined
+  return {
+    namespace,
+    credential: (name) => credentials.get(name),
+    clusterCredential: (name) => clusterCredentials.get(name),
+    knownSecret: (name) => secrets.get(name),
+    names: () => {
+      names ??= [...credentials.keys(), ...[...clusterCredentials.keys()].map((name) => `cluster/${name}`)]
+      return names
+    },
+    policies: policiesHold
+      ? shared.policies.filter(({ spec }) => matchesSelector(spec.namespaceSelector, labels))
+      : [],
+  }
+}
+
+function ownCredential(
+  name: string,
+  spec: CredentialSpec,
+  contents: NamespaceContents | undefined,
+): Credential {
+  return credentialOf(
+    'Credential',
+    name,
+    spec,
+    spec.secretRef.name,
+    contents?.secrets.get(spec.secretRef.name),
+  )
+}
+
+function credentialOf(
+  kind: Credential['kind'],
+  name: string,
+  spec: CredentialSpec,
+  secretName: string,
+  secret: SecretObject | undefined,
+): Credential {
+  const notReady = notReadyReason(spec, secret)
+  return { kind, name, spec, secretName, keys: secret?.keys, ...(notReady !== undefined && { notReady }) }
+}
+
+/** Only secrets that a usable credential names are known; the first one by name, where several name the same. */
+function secretsOf(found: readonly Lookup[]): ReadonlyMap<string, KnownSecret> {
+  const secrets = new Map<string, KnownSecret>()
+  for (const credential of found) {
+    if (credential === undefined || 'broken' in credential || secrets.has(credential.secretName)) continue
+    secrets.set(credential.secretName, { credential, keys: credential.keys })
+  }
+  return secrets
+}
+
+function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {
+  return a < b ? -1 : 1
+}

@@ -1,0 +1,54 @@
+import type { ClusterCredentialSpec, CredentialPolicySpec, CredentialSpec } from '../api/schema.ts'
+
+/** What the catalogue is made of. */
+export type CatalogObject = UsableObject | BrokenObject
+
+/** The parts of Kubernetes objects that the catalogue needs, and nothing else of them. */
+export type UsableObject =
+  | {
+      readonly kind: 'Credential'
+      readonly namespace: string
+      readonly name: string
+      readonly spec: CredentialSpec
+    }
+  | { readonly kind: 'ClusterCredential'; readonly name: string; readonly spec: ClusterCredentialSpec }
+  | { readonly kind: 'CredentialPolicy'; readonly name: string; readonly spec: CredentialPolicySpec }
+  | { readonly kind: 'Namespace'; readonly name: string; readonly labels: Readonly<Record<string, string>> }
+  | SecretObject
+
+/** A Secret without its values. */
+export interface SecretObject {
+  readonly kind: 'Secret'
+  readonly namespace: string
+  readonly name: string
+  readonly type: string
+  /** Names of its keys. */
+  readonly keys: readonly string[]
+}
+
+/** A credential whose manifest could not be read. Pods that name it are told so. */
+export interface BrokenObject {
+  readonly kind: 'Credential' | 'ClusterCredential'
+  /** Of a Credential. */
+  readonly namespace?: string
+  readonly name: string
+  /** Where its manifest is and what is wrong with it, as a sentence that begins with `its manifest`. */
+  readonly broken: string
+}
+
+export interface ObjectRef {
+  readonly kind: CatalogObject['kind']
+  /** Undefined for what belongs to the cluster. */
+  readonly namespace?: string
+  readonly name: string
+}
+
+/** Equal for objects that would be one and the same in a cluster. */
+export function keyOf({ kind, namespace = '', name }: ObjectRef): string {
+  return `${kind}/${namespace}/${name}`
+}
+
+/** `Credential runai-team-a/wandb-credentials` */
+export function describe({ kind, namespace, name }: ObjectRef): string {
+  return `${kind} ${namespace === undefined ? '' : `${namespace}/`}${name}`
+}

@@ -1,0 +1,171 @@
+import {
+  type Document,
+  isMap,
+  isScalar,
+  isSeq,
+  type ParsedNode,
+  parseAllDocuments,
+  type ScalarTag,
+} from 'yaml'
+import type { Path } from '../api/field-error.ts'
+import { parsePlainYaml } from './plain-yaml.ts'
+
+/** One document of a YAML stream. */
+export interface YamlDocument {
+  /** What it says, if it can be read; null if it is empty. */
+  readonly value: unknown
+  /** Why it cannot be read. `value` then is what could be made out of it, and only good for naming it. */
+  readonly error?: { readonly message: string; readonly line: number }
+  readonly text: string
+  /** The line of the stream, from 1, where its content begins. */
+  readonly line: number
+  /** The line where the field at `path` stands; of the nearest thing around it, if it is missing. */
+  lineOf(path: Path): number
+}
+
+/** The documents of a YAML (or JSON) stream. Never throws, and never shows what the stream says in a message. */
+export function* readYaml(stream: string): Generator<YamlDocument> {
+  for (const { text, line } of split(stream.replace(/^\ufeff/, ''))) {
+    const value = parsePlainYaml(text.replace(/^--- *\n/, ''))
+    if (value === undefined) yield* readAnyYaml(text, line)
+    else yield plainDocument(text, line, value)
+  }
+}
+
+function plainDocument(text: string, line: number, value: unknown): YamlDocument {
+  return {
+    value,
+    text,
+    line: line + linesBefore(text, text.search(CONTENT)),
+    // Hardly ever needed: only now is the text read with its positions.
+    lineOf: (path) => readAnyYaml(text, line)[0]?.lineOf(path) ?? line,
+  }
+}
+
+/** The first line that is neither empty, nor a comment, nor a document marker. */
+const CONTENT = /^(?!---(?: |$)| *(?:#|$)).+/m
+
+interface Chunk {
+  readonly text: string
+  readonly line: number
+}
+
+/**
+ * Cuts a stream at its document markers: a fault then spoils only its own document, and no more than one document is
+ * held in memory with all its positions. Such a line cannot be anything else, not even inside a quoted or block text.
+ */
+function* split(stream: string): Generator<Chunk> {
+  // Directives such as %YAML belong to the document that follows.
+  if (/^%/m.test(stream)) return yield { text: stream, line: 1 }
+  let start = 0
+  let line = 1
+  for (const { index } of stream.matchAll(/^---(?=\s|$)/gm)) {
+    const text = stream.slice(start, index)
+    yield { text, line }
+    line += linesBefore(text, text.length)
+    start = index
+  }
+  yield { text: stream.slice(start), line }
+}
+
+function linesBefore(text: string, end: number): number {
+  let count = 0
+  for (let at = text.indexOf('\n'); at !== -1 && at < end; at = text.indexOf('\n', at + 1)) count++
+  return count
+}
+
+// ---- With the YAML package -------------------------------------------------------------------------------------------
+
+function readAnyYaml(text: string, firstLine: number): YamlDocument[] {
+  const documents = parseAllDocuments(text, {
+    schema: 'core',
+    merge: true,
+    customTags: (tags) => [WORD_BOOLEAN, ...tags],
+    stringKeys: true,
+    // The package's own messages quote the source, which may hold a secret.
+    prettyErrors: false,
+    logLevel: 'silent',
+  })
+  const lineAt = (position: number) => firstLine + linesBefore(text, position)
+  return [...documents].map((document) => {
+    const start = document.contents?.range?.[0] ?? 0
+    return {
+      ...readingOf(document, lineAt),
+      text,
+      line: lineAt(start),
+      lineOf: (path) => lineAt(positionOf(document.contents, path)),
+    }
+  })
+}
+
+/** `yes`, `no`, `on` and `off` are booleans for kubectl and the API server, which follow YAML 1.1 in this. */
+const WORD_BOOLEAN: ScalarTag = {
+  tag: 'tag:yaml.org,2002:bool',
+  default: true,
+  identify: () => false,
+  test: /^(?:yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF)$/,
+  resolve: (word) => /^(?:yes|on)$/i.test(word),
+}
+
+function readingOf(
+  document: Document.Parsed,
+  lineAt: (position: number) => number,
+): Pick<YamlDocument, 'value' | 'error'> {
+  const [fault] = document.errors
+  const error = fault && { message: sentenceOf(fault.code), line: lineAt(fault.pos[0]) }
+  try {
+    return { value: document.toJS() as unknown, error }
+  } catch {
+    const message = sentenceOf('BAD_ALIAS')
+    return { value: null, error: error ?? { message, line: lineAt(document.contents?.range?.[0] ?? 0) } }
+  }
+}
+
+function positionOf(contents: ParsedNode | null, path: Path): number {
+  let node: unknown = contents
+  let position = contents?.range?.[0] ?? 0
+  for (const step of path) {
+    const found = isMap(node)
+      ? entryOf(node.items, step)
+      : isSeq(node)
+        ? { value: node.items[step as number] }
+        : undefined
+    if (found === undefined) return position
+    position = startOf('key' in found ? found.key : found.value) ?? position
+    node = found.value
+  }
+  return position
+}
+
+function entryOf(pairs: readonly { key: unknown; value: unknown }[], step: string | number) {
+  return pairs.find(({ key }) => isScalar(key) && String(key.value) === String(step))
+}
+
+function startOf(node: unknown): number | undefined {
+  return (node as ParsedNode | null)?.range?.[0]
+}
+
+function sentenceOf(code: string): string {
+  return `not valid YAML: ${FAULTS[code] ?? 'something stands where it cannot'}`
+}
+
+/** By the error codes of the YAML package, what a person has most probably done. */
+const FAULTS: Readonly<Record<string, string>> = {
+  ALIAS_PROPS: 'an alias cannot have an anchor or a tag',
+  BAD_ALIAS: 'an alias names an anchor that does not stand above it, or aliases are nested too often',
+  BAD_COLLECTION_TYPE: 'a tag does not fit its value',
+  BAD_DIRECTIVE: 'a line that begins with % is not a known directive',
+  BAD_DQ_ESCAPE: 'a backslash in double quotes must be doubled, or the text put in single quotes',
+  BAD_INDENT: 'the indentation does not fit the lines above',
+  BAD_PROP_ORDER: 'an anchor or a tag stands in the wrong place',
+  BAD_SCALAR_START: 'a value begins with a character that needs quotes around the value',
+  BLOCK_AS_IMPLICIT_KEY: 'a key is nested in the line of another one, or its value needs quotes',
+  BLOCK_IN_FLOW: 'a block stands inside { } or [ ]',
+  DUPLICATE_KEY: 'a key is set twice in the same mapping',
+  MISSING_CHAR: 'a closing quote or bracket, a comma, or the blank behind a colon is missing',
+  MULTILINE_IMPLICIT_KEY: 'a colon is missing, or a line is not indented as it should be',
+  NON_STRING_KEY: 'a key is not plain text; a template is no manifest',
+  RESOURCE_EXHAUSTION: 'it is nested too deeply',
+  TAB_AS_INDENT: 'a tab is used for indentation, which must be blanks',
+  TAG_RESOLVE_FAILED: 'a tag is not known, or does not fit its value',
+}

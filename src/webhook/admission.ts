@@ -1,0 +1,98 @@
+import jsonpatch from 'jsonpatch'
+import type { Store } from '../api/catalog.ts'
+import type { Pod } from '../api/pod.ts'
+import type { LeftAloneReason } from '../api/reasons.ts'
+import { type InjectedCredential, inject, type Outcome, podShapeProblem, presentWarnings } from '../inject/index.ts'
+import { allow, allowWithPatch, deny, type Remarks } from './answers.ts'
+import type { Review } from './review.ts'
+
+export interface AdmissionSettings {
+  readonly store: Store
+  /** Namespaces whose pods are never touched. */
+  readonly excludedNamespaces: ReadonlySet<string>
+}
+
+/** An answer's body, and what log and metrics say about it. */
+export interface Decision {
+  readonly body: string
+  /** Undefined for what is not the creation of a pod. */
+  readonly outcome: Outcome | undefined
+  /** Why a patch was left out: it did not apply, which is a bug of ours. */
+  readonly patchBug?: unknown
+}
+
+/** The pod in a review has parts of the wrong JSON type; the sentence names the first. */
+export interface BadPod {
+  readonly badPod: string
+}
+
+/**
+ * Answers a review. Pure and synchronous, but it may change the parsed pod, which nobody needs afterwards.
+ * `now` in milliseconds since 1970. Throws only if the engine has a bug.
+ */
+export function admit(review: Review, { store, excludedNamespaces }: AdmissionSettings, now: number): Decision | BadPod {
+  if (!review.createsPod) return { body: allow(review, NOT_A_POD_CREATE), outcome: undefined }
+  const badPod = podShapeProblem(review.object)
+  if (badPod !== undefined) return { badPod: `Expected a pod that follows the Kubernetes API: ${badPod}.` }
+
+  // The namespace is the request's, never the pod's: whoever writes the pod must not choose whose credentials it gets.
+  const view = store.view(review.namespace)
+  const outcome = inject({ pod: review.object, view, excludedNamespaces, now })
+  switch (outcome.kind) {
+    case 'Denied':
+      return { body: deny(review, outcome.problems, remarksOn(outcome)), outcome }
+    case 'LeftAlone':
+      return { body: allow(review, remarksOn(outcome)), outcome }
+    case 'Injected':
+      return injected(review, outcome)
+  }
+}
+
+function injected(review: Review, outcome: Extract<Outcome, { kind: 'Injected' }>): Decision {
+  // Written down before it is tried: trying changes the operations' values along with the pod.
+  const patchJson = JSON.stringify(outcome.patch)
+  const remarks = remarksOn(outcome)
+  try {
+    applyInPlace(review.object, outcome.patch)
+  } catch (patchBug) {
+    // API servers reject a pod for a patch that does not apply, whatever the failure policy says. It starts without, then.
+    return { body: allow(review, remarks), outcome, patchBug }
+  }
+  return { body: allowWithPatch(review, patchJson, remarks), outcome }
+}
+
+const { JSONPatch } = jsonpatch as unknown as {
+  JSONPatch: new (patch: readonly unknown[], mutate: boolean) => { apply(pod: Pod): Pod }
+}
+
+/** RFC 6902; throws if an operation has nowhere to go. No copy is made of the pod. */
+function applyInPlace(pod: Pod, patch: readonly unknown[]): void {
+  new JSONPatch(patch, true).apply(pod)
+}
+
+const NOT_A_POD_CREATE: Remarks = { warnings: [], audit: { outcome: 'NotAPodCreate' satisfies LeftAloneReason, credentials: '' } }
+
+function remarksOn(outcome: Outcome): Remarks {
+  return {
+    warnings: outcome.warnings.length === 0 ? NO_WARNINGS : presentWarnings(outcome.warnings),
+    audit: { outcome: auditedOutcome(outcome), credentials: namesOf(outcome.credentials) },
+  }
+}
+
+const NO_WARNINGS: readonly string[] = []
+
+/**
+ * The API server may ask twice about one pod (reinvocation) and logs an error when the second answer has another audit value.
+ * The second time everything is in place: that pod was injected all the same.
+ */
+function auditedOutcome(outcome: Outcome): string {
+  if (outcome.kind !== 'LeftAlone') return outcome.kind
+  return outcome.reason === 'AlreadyInjected' ? 'Injected' : outcome.reason
+}
+
+/** `Credential/wandb-credentials,ClusterCredential/dockerhub`; without revisions, which may change between two rounds. */
+function namesOf(credentials: readonly InjectedCredential[]): string {
+  let names = ''
+  for (const { kind, name } of credentials) names += names === '' ? `${kind}/${name}` : `,${kind}/${name}`
+  return names
+}

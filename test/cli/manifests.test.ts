@@ -1,0 +1,77 @@
+import { describe, expect, test } from 'vitest'
+import { fieldIn, podsIn, pointerTo } from '../../src/cli/manifests.ts'
+
+const spec = { containers: [{ name: 'main' }] }
+const template = { metadata: { labels: { app: 'x' } }, spec }
+const metadata = { name: 'x', namespace: 'team' }
+
+describe('pods are found', () => {
+  test.each<[string, string, object, string]>([
+    ['v1', 'Pod', { spec }, ''],
+    ['v1', 'PodTemplate', { template }, '/template'],
+    ['v1', 'ReplicationController', { spec: { template } }, '/spec/template'],
+    ['apps/v1', 'Deployment', { spec: { template } }, '/spec/template'],
+    ['apps/v1', 'StatefulSet', { spec: { template } }, '/spec/template'],
+    ['apps/v1', 'DaemonSet', { spec: { template } }, '/spec/template'],
+    ['apps/v1', 'ReplicaSet', { spec: { template } }, '/spec/template'],
+    ['batch/v1', 'Job', { spec: { template } }, '/spec/template'],
+    [
+      'batch/v1',
+      'CronJob',
+      { spec: { jobTemplate: { spec: { template } } } },
+      '/spec/jobTemplate/spec/template',
+    ],
+    ['argoproj.io/v1alpha1', 'Rollout', { spec: { template } }, '/spec/template'],
+  ])('%s %s', (apiVersion, kind, rest, pointer) => {
+    const { pods, others } = podsIn({ apiVersion, kind, metadata, ...rest })
+    expect(others).toBe(0)
+    expect(pods).toMatchObject([{ kind, name: 'x', namespace: 'team', pod: { spec } }])
+    expect(pods.map(pointerTo)).toEqual([pointer])
+    expect(pods.map((place) => fieldIn(place, 'spec.containers[0]'))).toEqual([
+      `${pointer.slice(1).replaceAll('/', '.')}.spec.containers[0]`.replace(/^\./, ''),
+    ])
+  })
+
+  test('in Lists, also of one kind and inside each other', () => {
+    const deployment = { apiVersion: 'apps/v1', kind: 'Deployment', metadata, spec: { template } }
+    const podList = {
+      apiVersion: 'v1',
+      kind: 'PodList',
+      items: [
+        { metadata: { generateName: 'p-' }, spec },
+        { metadata, spec },
+      ],
+    }
+    const { pods, others } = podsIn({
+      apiVersion: 'v1',
+      kind: 'List',
+      items: [{ apiVersion: 'v1', kind: 'Service' }, deployment, podList],
+    })
+    expect(pods.map((place) => [place.kind, place.name, pointerTo(place)])).toEqual([
+      ['Deployment', 'x', '/items/1/spec/template'],
+      ['Pod', 'p-*', '/items/2/items/0'],
+      ['Pod', 'x', '/items/2/items/1'],
+    ])
+    expect(others).toBe(1)
+  })
+})
+
+test.each([
+  ['nothing', null, 0],
+  ['text', 'Pod', 0],
+  ['a list without a kind', [{ kind: 'Pod' }], 0],
+  ['another kind', { apiVersion: 'v1', kind: 'ConfigMap', data: {} }, 1],
+  ['a Pod of another group', { apiVersion: 'example.com/v1', kind: 'Pod', spec }, 1],
+  [
+    'a workload without a template',
+    { apiVersion: 'apps/v1', kind: 'Deployment', spec: { template: null } },
+    1,
+  ],
+  [
+    'a template that is none of a pod',
+    { apiVersion: 'example.com/v1', kind: 'X', spec: { template: { spec: { containers: 'x' } } } },
+    1,
+  ],
+])('%s has no pods', (_title, value, others) => {
+  expect(podsIn(value)).toEqual({ pods: [], others })
+})
