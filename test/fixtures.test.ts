@@ -96,6 +96,8 @@ describe.each(through('engine'))('engine: %s', (_, fixture) => {
 
   test('nothing of the pod is lost, and no value of a secret shows', () => {
     expect(whatWasLost(pod, result, (_, variable) => wasReplaced(outcome, variable))).toEqual([])
+    for (const { path } of patchOf(outcome))
+      expect(filledLists(pod), 'written anew as a whole').not.toContain(path)
     expectNoSecret(
       fixture,
       outcome.kind === 'Denied' ? [outcome, denialMessage(outcome.problems)] : [outcome, outcome.grants()],
@@ -267,7 +269,7 @@ describe('the fixtures themselves', () => {
   })
 })
 
-function patchOf(outcome: Outcome): unknown[] {
+function patchOf(outcome: Outcome) {
   return outcome.kind === 'Injected' ? outcome.patch : []
 }
 
@@ -375,6 +377,23 @@ function isIn(pod: PodObject, field: string): boolean {
     value = (value as Record<string, unknown>)[name ?? key ?? '']
   }
   return value !== undefined
+}
+
+/** JSON pointers of all lists and maps that the patch may only add to. */
+function filledLists({ metadata, spec }: PodObject): string[] {
+  const lists = (at: string, object: object, names: string[]) =>
+    Object.entries(object)
+      .filter(([name, value]) => names.includes(name) && Object.keys(value ?? {}).length > 0)
+      .map(([name]) => `${at}/${name}`)
+  return [
+    ...lists('/metadata', metadata ?? {}, ['annotations', 'labels']),
+    ...lists('/spec', spec, ['volumes', 'imagePullSecrets', 'containers', 'initContainers']),
+    ...(['containers', 'initContainers'] as const).flatMap((list) =>
+      (spec[list] ?? []).flatMap((container, index) =>
+        lists(`/spec/${list}/${index}`, container, ['env', 'envFrom', 'volumeMounts']),
+      ),
+    ),
+  ]
 }
 
 function wasReplaced({ warnings }: Outcome, variable: string): boolean {

@@ -10,7 +10,7 @@ import { excludedNamespaces } from '../src/store/memory.ts'
 import { validatePod, withDefaults } from './support/apiserver.ts'
 import { everyContainer, observe, type PodObject } from './support/kubelet.ts'
 import { whatWasLost } from './support/preserved.ts'
-import { promisesBroken } from './support/promises.ts'
+import { promisesBroken, requestOf } from './support/promises.ts'
 import { NAMESPACE, storeOf, type World, world } from './support/worlds.ts'
 
 const NOW = Date.parse('2026-11-23T12:00:00Z')
@@ -85,7 +85,12 @@ describe('for every world', () => {
       const outcome = run(given)
       if (outcome.kind === 'Denied') return
       const result = resultOf(outcome, given.pod)
-      for (const next of [result, withDefaults(result), withOthers(result), withOthers(withDefaults(result))])
+      for (const next of [
+        result,
+        withDefaults(result),
+        withOthers(given, result),
+        withOthers(given, withDefaults(result)),
+      ])
         expect(run(given, next)).toMatchObject({ kind: 'LeftAlone', credentials: outcome.credentials })
     })
   })
@@ -103,12 +108,12 @@ describe('for every world', () => {
   test('it does not matter whether other webhooks come before or after', () => {
     always(world, (given) => {
       const first = run(given)
-      const last = run(given, withOthers(given.pod))
+      const last = run(given, withOthers(given, given.pod))
       expect(last.kind).toBe(first.kind)
       const see = (pod: PodObject) => observe(pod, given.content)
       if (first.kind === 'Injected')
-        expect(see(resultOf(last, withOthers(given.pod)))).toEqual(
-          see(withOthers(resultOf(first, given.pod))),
+        expect(see(resultOf(last, withOthers(given, given.pod)))).toEqual(
+          see(withOthers(given, resultOf(first, given.pod))),
         )
     })
   })
@@ -137,6 +142,28 @@ describe('for every world', () => {
         expect(promisesBroken(given, resultOf(outcome, given.pod), outcome)).toEqual([])
       },
       1500,
+    )
+  })
+
+  test('a denial has its ground', () => {
+    always(
+      world,
+      (given) => {
+        const outcome = run(given)
+        const { named, enforced, mode } = requestOf(given)
+        const files = named.filter(({ spec }) => spec.type === 'file')
+        const mounts = everyContainer(given.pod).flatMap(({ volumeMounts }) => volumeMounts ?? [])
+        const grounds: Partial<Record<string, boolean>> = {
+          EnvConflict: named.length > 1 || (named.length > 0 && mode === 'Reject'),
+          EnvFromConflict: named.length > 0 && mode === 'Reject',
+          FileConflict: files.length > 1,
+          MountPathConflict: files.length > 0 && mounts.length > 0,
+          PolicyConflict: enforced.length > 0,
+        }
+        const reasons = outcome.kind === 'Denied' ? outcome.problems.map(({ reason }) => reason) : []
+        expect(reasons.filter((reason) => grounds[reason] === false)).toEqual([])
+      },
+      1000,
     )
   })
 
@@ -233,8 +260,9 @@ function replaceSomewhere(root: object, value: unknown, seed: number): void {
   if (place) place[0][place[1]] = value
 }
 
-/** Other webhooks add a label, an annotation, a volume with its mounts, a variable, and at the end a source of variables. */
-function withOthers(pod: PodObject): PodObject {
+/** What other webhooks may add. A source of variables at the end would win over an enforced policy, so not where there is one. */
+function withOthers(given: World, pod: PodObject): PodObject {
+  const mayAddSource = requestOf(given).enforced.length === 0
   const other = structuredClone(pod)
   other.metadata = {
     ...other.metadata,
@@ -244,6 +272,8 @@ function withOthers(pod: PodObject): PodObject {
   other.spec.volumes = [...(other.spec.volumes ?? []), { name: 'other', emptyDir: {} }]
   for (const container of everyContainer(other)) {
     container.env = [...(container.env ?? []), { name: 'ANOTHER', value: 'x' }]
+    const source = { configMapRef: { name: 'other', optional: true } }
+    if (mayAddSource) container.envFrom = [...(container.envFrom ?? []), source]
     container.volumeMounts = [
       ...(container.volumeMounts ?? []),
       { name: 'other', mountPath: '/of-another-webhook' },

@@ -18,7 +18,7 @@ import {
   type Values,
 } from './kubelet.ts'
 
-export const FIXTURES = fileURLToPath(new URL('../../fixtures/inject', import.meta.url))
+const FIXTURES = fileURLToPath(new URL('../../fixtures/inject', import.meta.url))
 export const UPDATE_COMMAND = 'npx node scripts/update-fixtures.ts'
 
 /** Where the secrets of ClusterCredentials are. */
@@ -77,7 +77,7 @@ export interface Effect {
   sameAnswer?: string[]
 }
 
-export interface ContainerEffect {
+interface ContainerEffect {
   env?: Record<string, string>
   files?: Record<string, FileView>
   waits?: string
@@ -152,7 +152,7 @@ interface Manifest {
   stringData?: Values
 }
 
-export function manifestsOf(fixture: Case): Manifest[] {
+function manifestsOf(fixture: Case): Manifest[] {
   return Object.values(fixture.catalog).flatMap((text) =>
     parseAllDocuments(text)
       .map((document) => document.toJS() as Manifest)
@@ -164,7 +164,7 @@ export function manifestsOf(fixture: Case): Manifest[] {
  * The Secrets and ConfigMaps of the pod's namespace with their values, among them the copies of the ClusterCredentials'
  * secrets that the controller would keep there.
  */
-export function contentOf(fixture: Case): NamespaceContent {
+function contentOf(fixture: Case): NamespaceContent {
   const manifests = manifestsOf(fixture)
   const ofKind = (kind: string, namespace: string): Record<string, Values> =>
     Object.fromEntries(

@@ -7,7 +7,7 @@
  * a marker in round brackets or left out.
  */
 
-export interface KeyRef {
+interface KeyRef {
   name?: string
   key?: string
   optional?: boolean | null
@@ -25,7 +25,7 @@ export interface EnvEntry {
   } | null
 }
 
-export interface NamedSource {
+interface NamedSource {
   name?: string
   optional?: boolean | null
 }
@@ -50,7 +50,7 @@ export interface KeyedSource {
   defaultMode?: number | null
 }
 
-export interface Projection {
+interface Projection {
   secret?: KeyedSource | null
   configMap?: KeyedSource | null
 }

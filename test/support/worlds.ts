@@ -28,7 +28,7 @@ export interface Spec {
   namespaceSelector?: { matchLabels?: Record<string, string> }
 }
 
-export interface PolicyWorld {
+interface PolicyWorld {
   name: string
   credentials: string[]
   enforcement: 'Enforce' | 'Default'
