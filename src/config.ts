@@ -63,7 +63,8 @@ export function readConfig(argv: readonly string[]): Config {
     if (error instanceof CommanderError) throw new CommandLineEnd('', error.exitCode === 0 ? 0 : WRONG_USAGE)
     throw error
   }
-  if (config === undefined) throw new CommandLineEnd('Say what to do: credential-injector serve --catalog DIR', WRONG_USAGE)
+  if (config === undefined)
+    throw new CommandLineEnd('Say what to do: credential-injector serve --catalog DIR', WRONG_USAGE)
   return config
 }
 
@@ -75,29 +76,61 @@ function commandLine(serveAction: (serve: Command) => void): Command {
   program
     .command('serve')
     .description('Answer admission reviews over HTTPS at POST /mutate/pods.')
-    .addOption(variable('--catalog <dir>', 'CATALOG', 'folder of YAML manifests with the credentials on offer (required)'))
-    .addOption(variable('--port <number>', 'PORT', 'port of the webhook; 0 takes a free one').argParser(portNumber).default(8443))
     .addOption(
-      variable('--host <address>', 'HOST', 'address to listen on; this machine only by default, "::" means every address').default(
-        '127.0.0.1',
+      variable(
+        '--catalog <dir>',
+        'CATALOG',
+        'folder of YAML manifests with the credentials on offer (required)',
       ),
     )
-    .addOption(variable('--tls-cert <file>', 'TLS_CERT', 'PEM file of the certificate chain; read again when it changes'))
+    .addOption(
+      variable('--port <number>', 'PORT', 'port of the webhook; 0 takes a free one')
+        .argParser(portNumber)
+        .default(8443),
+    )
+    .addOption(
+      variable(
+        '--host <address>',
+        'HOST',
+        'address to listen on; this machine only by default, "::" means every address',
+      ).default('127.0.0.1'),
+    )
+    .addOption(
+      variable(
+        '--tls-cert <file>',
+        'TLS_CERT',
+        'PEM file of the certificate chain; read again when it changes',
+      ),
+    )
     .addOption(variable('--tls-key <file>', 'TLS_KEY', 'PEM file of its private key'))
     .addOption(
-      variable('--metrics-port <number>', 'METRICS_PORT', 'port of /metrics, /healthz and /readyz, without TLS; 0 takes a free one')
+      variable(
+        '--metrics-port <number>',
+        'METRICS_PORT',
+        'port of /metrics, /healthz and /readyz, without TLS; 0 takes a free one',
+      )
         .argParser(portNumber)
         .default(9090, '9090, or a free one if that is taken or --port is 0'),
     )
     .addOption(
-      variable('--namespace <name>', 'NAMESPACE', 'the injector’s own namespace, which holds the secrets of ClusterCredentials')
+      variable(
+        '--namespace <name>',
+        'NAMESPACE',
+        'the injector’s own namespace, which holds the secrets of ClusterCredentials',
+      )
         .argParser(namespaceName)
         .default('credential-injector'),
     )
     .addOption(
-      variable('--shutdown-delay <seconds>', 'SHUTDOWN_DELAY', 'how long to go on answering after SIGTERM').argParser(seconds).default(5),
+      variable('--shutdown-delay <seconds>', 'SHUTDOWN_DELAY', 'how long to go on answering after SIGTERM')
+        .argParser(seconds)
+        .default(5),
     )
-    .addOption(variable('--log-level <level>', 'LOG_LEVEL', 'least important log line to write').choices(LOG_LEVELS).default('info'))
+    .addOption(
+      variable('--log-level <level>', 'LOG_LEVEL', 'least important log line to write')
+        .choices(LOG_LEVELS)
+        .default('info'),
+    )
     .addHelpText('after', EXAMPLES)
     .allowExcessArguments(false)
     .action((_flags: Flags, serve: Command) => serveAction(serve))
@@ -121,7 +154,9 @@ function configOf(serve: Command): Config {
     throw mistake('Name the folder with the credentials: --catalog DIR (or CREDENTIAL_INJECTOR_CATALOG).')
   }
   if (!statSync(flags.catalog, { throwIfNoEntry: false })?.isDirectory()) {
-    throw mistake(`The catalogue ${flags.catalog} is not a folder: give --catalog a folder with YAML manifests.`)
+    throw mistake(
+      `The catalogue ${flags.catalog} is not a folder: give --catalog a folder with YAML manifests.`,
+    )
   }
   return Object.freeze({
     catalog: flags.catalog,
@@ -154,19 +189,23 @@ function mistake(sentence: string): CommandLineEnd {
 
 function portNumber(text: string): number {
   const port = Number(text)
-  if (!/^\d+$/.test(text) || port > 65535) throw new InvalidArgumentError('A port is a number from 0 to 65535.')
+  if (!/^\d+$/.test(text) || port > 65535)
+    throw new InvalidArgumentError('A port is a number from 0 to 65535.')
   return port
 }
 
 function seconds(text: string): number {
   const value = Number(text)
-  if (!/^\d+(\.\d+)?$/.test(text) || value > 3600) throw new InvalidArgumentError('Write seconds from 0 to 3600, such as 5 or 0.5.')
+  if (!/^\d+(\.\d+)?$/.test(text) || value > 3600)
+    throw new InvalidArgumentError('Write seconds from 0 to 3600, such as 5 or 0.5.')
   return value
 }
 
 function namespaceName(text: string): string {
   if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(text)) {
-    throw new InvalidArgumentError('A namespace has lower-case letters, digits and "-", such as credential-injector.')
+    throw new InvalidArgumentError(
+      'A namespace has lower-case letters, digits and "-", such as credential-injector.',
+    )
   }
   return text
 }

@@ -46,7 +46,13 @@ async function certificateFor({ tls }: Config): Promise<CertificatePair> {
   return selfSigned()
 }
 
-function followCertificate({ tls }: Config, current: CertificatePair, { server }: FastifyInstance, metrics: Metrics, log: Log): void {
+function followCertificate(
+  { tls }: Config,
+  current: CertificatePair,
+  { server }: FastifyInstance,
+  metrics: Metrics,
+  log: Log,
+): void {
   metrics.certificateExpires(current.expires)
   if (tls) reloadOnChange({ files: tls, current, server: server as never, metrics, log })
 }
@@ -59,17 +65,25 @@ function openCatalog({ catalog, namespace }: Config, log: Log, metrics: Metrics)
       for (const problem of problems) log.error({ problem }, 'a manifest of the catalogue cannot be used')
     },
   })
-  for (const problem of folder.status().problems) log.error({ problem }, 'a manifest of the catalogue cannot be used')
+  for (const problem of folder.status().problems)
+    log.error({ problem }, 'a manifest of the catalogue cannot be used')
   metrics.gauge('catalog_credentials', 'Credentials of namespaces and of the cluster on offer.', () => {
     const { credentials, clusterCredentials } = folder.status().counts
     return credentials + clusterCredentials
   })
   metrics.gauge('catalog_policies', 'Policies in effect.', () => folder.status().counts.policies)
-  metrics.gauge('catalog_problems', 'Manifests of the catalogue that cannot be used.', () => folder.status().problems.length)
+  metrics.gauge(
+    'catalog_problems',
+    'Manifests of the catalogue that cannot be used.',
+    () => folder.status().problems.length,
+  )
   return folder
 }
 
-async function listenForOps(ops: FastifyInstance, { host, metricsPort, metricsPortIsFlexible }: Config): Promise<void> {
+async function listenForOps(
+  ops: FastifyInstance,
+  { host, metricsPort, metricsPortIsFlexible }: Config,
+): Promise<void> {
   try {
     await ops.listen({ host, port: metricsPort })
   } catch (error) {
@@ -88,7 +102,9 @@ function announce(config: Config, webhook: FastifyInstance, ops: FastifyInstance
       (problems.length === 0 ? '' : `; ${plural(problems.length, 'problem')}, named in the log`),
   ]
   if (!config.tls) {
-    lines.push('The certificate is self-signed, for this machine and a day: try it with curl --insecure, or give --tls-cert and --tls-key.')
+    lines.push(
+      'The certificate is self-signed, for this machine and a day: try it with curl --insecure, or give --tls-cert and --tls-key.',
+    )
   }
   process.stdout.write(`${lines.join('\n')}\n`)
 }
@@ -145,9 +161,11 @@ try {
 }
 
 function startProblem(error: unknown): string {
-  if (error instanceof CommandLineEnd || error instanceof CertificateError) return error.message && `${error.message}\n`
+  if (error instanceof CommandLineEnd || error instanceof CertificateError)
+    return error.message && `${error.message}\n`
   const { port, message } = error as NodeJS.ErrnoException & { port?: number }
-  if (isPortTaken(error)) return `Port ${port} is taken: choose another with --port or --metrics-port; 0 takes a free one.\n`
+  if (isPortTaken(error))
+    return `Port ${port} is taken: choose another with --port or --metrics-port; 0 takes a free one.\n`
   return `${message}\n`
 }
 

@@ -5,6 +5,7 @@
 
 import type { Alias, Document, Node, Pair, ParseOptions, SchemaOptions, Tags, YAMLMap, YAMLSeq } from 'yaml'
 import { isCollection, isScalar, LineCounter, parseAllDocuments, visit } from 'yaml'
+import { yamlFault } from '../store/yaml-faults.ts'
 
 interface YamlProblem {
   /** Counted from 1. */
@@ -70,7 +71,7 @@ const OPTIONS: ParseOptions & SchemaOptions & { prettyErrors: false } = {
 /** The first error of a document; the others mostly follow from it. */
 function firstProblem(doc: Document, lineOf: (offset: number) => number): YamlProblem | undefined {
   const error = doc.errors[0]
-  if (error) return { line: lineOf(error.pos[0]), reason: SYNTAX[error.code] ?? 'this is not valid YAML' }
+  if (error) return { line: lineOf(error.pos[0]), reason: yamlFault(error.code) }
   let problem: YamlProblem | undefined
   visit(doc, {
     Alias(_key, alias, path) {
@@ -95,34 +96,6 @@ export function resolveAlias(alias: Alias, doc: Document): Node | undefined {
 function expansionProblem(error: unknown): string {
   if (error instanceof ReferenceError) return 'the aliases of this document expand to far too much'
   return 'a merge key (<<) needs a map, an alias of one, or a list of these'
-}
-
-/** By the error codes of the `yaml` package, whose own messages quote the text here and there. */
-const SYNTAX: Readonly<Record<string, string>> = {
-  ALIAS_PROPS: 'an alias cannot have an anchor or a tag',
-  BAD_ALIAS: 'the name of an alias or anchor is missing',
-  BAD_COLLECTION_TYPE: 'the tag does not fit what follows it',
-  BAD_DIRECTIVE: 'the % directive cannot be understood',
-  BAD_DQ_ESCAPE:
-    'a double-quoted string has an unknown escape: write \\\\ for a backslash, or use single quotes',
-  BAD_INDENT: 'the indentation does not fit the lines above',
-  BAD_PROP_ORDER: 'an anchor or tag stands before the indicator that it should follow',
-  BAD_SCALAR_START: 'a value begins with a reserved character: put it in quotes',
-  BLOCK_AS_IMPLICIT_KEY:
-    'there is a second "key: value" on one line, or a wrong indentation: put the value in quotes or on its own line',
-  BLOCK_IN_FLOW: 'a block list or map cannot stand inside [ ] or { }',
-  DUPLICATE_KEY: 'the key stands twice in one map: remove one of the two',
-  KEY_OVER_1024_CHARS: 'the key is too long',
-  MISSING_CHAR: 'a quote, bracket, comma, colon, dash or space is missing here or above',
-  MULTILINE_IMPLICIT_KEY: 'a key goes over several lines: a colon or a quote is missing',
-  MULTIPLE_ANCHORS: 'there are two anchors on one node',
-  MULTIPLE_DOCS: 'there is more than one document',
-  MULTIPLE_TAGS: 'there are two tags on one node',
-  RESOURCE_EXHAUSTION: 'the nesting is too deep',
-  TAB_AS_INDENT: 'a tab is used for indentation: use spaces',
-  TAG_RESOLVE_FAILED: 'the value does not fit its tag',
-  UNEXPECTED_TOKEN:
-    'something stands where it cannot: look for a wrong indentation, or a missing quote, bracket or ---',
 }
 
 /** The key of a pair as text, as it is in the plain data; undefined for a merge key. */

@@ -9,6 +9,7 @@ import {
   type ScalarTag,
 } from 'yaml'
 import type { Path } from '../api/field-error.ts'
+import { yamlFault } from './yaml-faults.ts'
 
 /** One document of a YAML stream. */
 export interface YamlDocument {
@@ -181,26 +182,5 @@ function startOf(node: unknown): number | undefined {
 }
 
 function sentenceOf(code: string): string {
-  return `not valid YAML: ${FAULTS[code] ?? 'something stands where it cannot'}`
-}
-
-/** By the error codes of the YAML package, what a person has most probably done. */
-const FAULTS: Readonly<Record<string, string>> = {
-  ALIAS_PROPS: 'an alias cannot have an anchor or a tag',
-  BAD_ALIAS: 'an alias names an anchor that does not stand above it, or aliases are nested too often',
-  BAD_COLLECTION_TYPE: 'a tag does not fit its value',
-  BAD_DIRECTIVE: 'a line that begins with % is not a known directive',
-  BAD_DQ_ESCAPE: 'a backslash in double quotes must be doubled, or the text put in single quotes',
-  BAD_INDENT: 'the indentation does not fit the lines above',
-  BAD_PROP_ORDER: 'an anchor or a tag stands in the wrong place',
-  BAD_SCALAR_START: 'a value begins with a character that needs quotes around the value',
-  BLOCK_AS_IMPLICIT_KEY: 'a key is nested in the line of another one, or its value needs quotes',
-  BLOCK_IN_FLOW: 'a block stands inside { } or [ ]',
-  DUPLICATE_KEY: 'a key is set twice in the same mapping',
-  MISSING_CHAR: 'a closing quote or bracket, a comma, or the blank behind a colon is missing',
-  MULTILINE_IMPLICIT_KEY: 'a colon is missing, or a line is not indented as it should be',
-  NON_STRING_KEY: 'a key is not plain text; a template is no manifest',
-  RESOURCE_EXHAUSTION: 'it is nested too deeply',
-  TAB_AS_INDENT: 'a tab is used for indentation, which must be blanks',
-  TAG_RESOLVE_FAILED: 'a tag is not known, or does not fit its value',
+  return `not valid YAML: ${yamlFault(code)}`
 }

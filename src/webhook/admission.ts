@@ -2,7 +2,13 @@ import jsonpatch from 'jsonpatch'
 import type { Store } from '../api/catalog.ts'
 import type { Pod } from '../api/pod.ts'
 import type { LeftAloneReason } from '../api/reasons.ts'
-import { type InjectedCredential, inject, type Outcome, podShapeProblem, presentWarnings } from '../inject/index.ts'
+import {
+  type InjectedCredential,
+  inject,
+  type Outcome,
+  podShapeProblem,
+  presentWarnings,
+} from '../inject/index.ts'
 import { allow, allowWithPatch, deny, type Remarks } from './answers.ts'
 import type { Review } from './review.ts'
 
@@ -30,7 +36,11 @@ export interface BadPod {
  * Answers a review. Pure and synchronous, but it may change the parsed pod, which nobody needs afterwards.
  * `now` in milliseconds since 1970. Throws only if the engine has a bug.
  */
-export function admit(review: Review, { store, excludedNamespaces }: AdmissionSettings, now: number): Decision | BadPod {
+export function admit(
+  review: Review,
+  { store, excludedNamespaces }: AdmissionSettings,
+  now: number,
+): Decision | BadPod {
   if (!review.createsPod) return { body: allow(review, NOT_A_POD_CREATE), outcome: undefined }
   const badPod = podShapeProblem(review.object)
   if (badPod !== undefined) return { badPod: `Expected a pod that follows the Kubernetes API: ${badPod}.` }
@@ -70,7 +80,10 @@ function applyInPlace(pod: Pod, patch: readonly unknown[]): void {
   new JSONPatch(patch, true).apply(pod)
 }
 
-const NOT_A_POD_CREATE: Remarks = { warnings: [], audit: { outcome: 'NotAPodCreate' satisfies LeftAloneReason, credentials: '' } }
+const NOT_A_POD_CREATE: Remarks = {
+  warnings: [],
+  audit: { outcome: 'NotAPodCreate' satisfies LeftAloneReason, credentials: '' },
+}
 
 function remarksOn(outcome: Outcome): Remarks {
   return {

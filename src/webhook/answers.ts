@@ -26,7 +26,9 @@ export function allowWithPatch(review: Review, patchJson: string, remarks: Remar
 }
 
 export function deny(review: Review, problems: readonly Problem[], remarks: Remarks): string {
-  const causes = problems.slice(0, MOST_CAUSES).map(({ reason, field, message }) => ({ reason, field, message }))
+  const causes = problems
+    .slice(0, MOST_CAUSES)
+    .map(({ reason, field, message }) => ({ reason, field, message }))
   const status = JSON.stringify({
     status: 'Failure',
     code: 403,

@@ -83,7 +83,11 @@ const NO_QUERY = {}
 
 function addReviewRoute(app: FastifyInstance, parts: WebhookParts, refuse: Refuse): void {
   const budget: BodyBudget = { used: 0, limit: parts.largeBodiesInFlight ?? LARGE_BODIES_IN_FLIGHT_BYTES }
-  parts.metrics.gauge('large_reviews_in_flight_bytes', 'Bytes of reviews above 64 KiB in memory.', () => budget.used)
+  parts.metrics.gauge(
+    'large_reviews_in_flight_bytes',
+    'Bytes of reviews above 64 KiB in memory.',
+    () => budget.used,
+  )
   const answer = reviewAnswerer(parts, refuse)
   app.post(REVIEW_PATH, (request, reply) => {
     const problem = headersProblem(request.headers)

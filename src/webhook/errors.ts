@@ -27,7 +27,9 @@ export function addErrorAnswers(app: FastifyInstance, routes: Routes, refuse: Re
   for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'QUERY']) {
     app.addHttpMethod(method, { hasBody: false, overrideExisting: true })
   }
-  app.setNotFoundHandler((request, reply) => refuse(reply, notFound(request.method, pathOf(request.url), routes)))
+  app.setNotFoundHandler((request, reply) =>
+    refuse(reply, notFound(request.method, pathOf(request.url), routes)),
+  )
   app.setErrorHandler((error, _request, reply) => {
     log.error({ err: error }, 'a request failed outside of the admission of a pod')
     refuse(reply, internalError)
@@ -35,7 +37,11 @@ export function addErrorAnswers(app: FastifyInstance, routes: Routes, refuse: Re
 }
 
 function send(reply: FastifyReply, error: HttpError): void {
-  reply.code(error.status).headers(error.headers ?? {}).header('content-type', 'application/json; charset=utf-8').send(bodyOf(error))
+  reply
+    .code(error.status)
+    .headers(error.headers ?? {})
+    .header('content-type', 'application/json; charset=utf-8')
+    .send(bodyOf(error))
 }
 
 function pathOf(url: string): string {
@@ -44,7 +50,11 @@ function pathOf(url: string): string {
 }
 
 const TIMED_OUT = { status: 408, text: 'Request Timeout', problem: 'this one did not arrive in time' }
-const LONG_HEADERS = { status: 431, text: 'Request Header Fields Too Large', problem: 'the headers of this one are too long' }
+const LONG_HEADERS = {
+  status: 431,
+  text: 'Request Header Fields Too Large',
+  problem: 'the headers of this one are too long',
+}
 const NOT_HTTP = { status: 400, text: 'Bad Request', problem: 'this is none' }
 
 const BROKEN_HTTP: Record<string, typeof NOT_HTTP> = {

@@ -9,7 +9,8 @@ export function addHealthRoutes(app: FastifyInstance, lifecycle: Lifecycle): voi
   app.get('/healthz', (_request, reply) => reply.type('text/plain').send('ok\n'))
   app.get('/readyz', (_request, reply) => {
     if (lifecycle.phase === 'ready') return reply.type('text/plain').send('ok\n')
-    const message = lifecycle.phase === 'starting' ? 'The catalogue is still being read.' : 'The process is about to end.'
+    const message =
+      lifecycle.phase === 'starting' ? 'The catalogue is still being read.' : 'The process is about to end.'
     const error = { status: 503, reason: 'ServiceUnavailable', message }
     return reply.code(503).type('application/json').send(bodyOf(error))
   })

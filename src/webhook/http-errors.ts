@@ -19,7 +19,11 @@ export type Routes = Readonly<Record<string, readonly string[]>>
 export function notFound(method: string, path: string, routes: Routes): HttpError {
   const allowed = routes[path]
   if (allowed === undefined) {
-    return { status: 404, reason: 'NotFound', message: `There is nothing at ${clip(path)}. Expected ${listed(routes)}.` }
+    return {
+      status: 404,
+      reason: 'NotFound',
+      message: `There is nothing at ${clip(path)}. Expected ${listed(routes)}.`,
+    }
   }
   return {
     status: 405,
@@ -31,7 +35,11 @@ export function notFound(method: string, path: string, routes: Routes): HttpErro
 
 export function unsupportedContentType(contentType: string | undefined): HttpError {
   const got = contentType === undefined ? 'none was given' : `got ${clip(contentType)}`
-  return { status: 415, reason: 'UnsupportedMediaType', message: `Expected the content type application/json; ${got}.` }
+  return {
+    status: 415,
+    reason: 'UnsupportedMediaType',
+    message: `Expected the content type application/json; ${got}.`,
+  }
 }
 
 export function unsupportedEncoding(encoding: string): HttpError {
@@ -50,7 +58,11 @@ export const bodyTooLarge: HttpError = {
 
 /** Not even a part of the body is repeated: it may be part of somebody's pod. */
 export function invalidJson(bytes: number): HttpError {
-  return { status: 400, reason: 'BadRequest', message: `Expected an AdmissionReview as JSON; the body, ${bytes} bytes, is not JSON.` }
+  return {
+    status: 400,
+    reason: 'BadRequest',
+    message: `Expected an AdmissionReview as JSON; the body, ${bytes} bytes, is not JSON.`,
+  }
 }
 
 export function invalidReview(problem: string): HttpError {
@@ -84,7 +96,14 @@ export function invalidHttp(status: number, problem: string): HttpError {
 }
 
 export function bodyOf({ status, reason, message }: HttpError): string {
-  return JSON.stringify({ kind: 'Status', apiVersion: 'v1', status: 'Failure', code: status, reason, message })
+  return JSON.stringify({
+    kind: 'Status',
+    apiVersion: 'v1',
+    status: 'Failure',
+    code: status,
+    reason,
+    message,
+  })
 }
 
 /** What came from outside is shown only in part: it may be megabytes. */

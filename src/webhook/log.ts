@@ -37,14 +37,21 @@ export function logTo(stream: DestinationStream, level: LogLevel, flush: () => v
     error: (fields, message) => logger.error(fields, message),
     decided(review, { outcome, patchBug }) {
       if (patchBug !== undefined) {
-        logger.error({ ...subject(review), problem: messageOf(patchBug) }, 'BUG: the patch did not apply, the pod starts without its credentials')
+        logger.error(
+          { ...subject(review), problem: messageOf(patchBug) },
+          'BUG: the patch did not apply, the pod starts without its credentials',
+        )
       } else if (outcome?.kind === 'Injected') {
         logger.info({ ...subject(review), credentials: withForms(outcome.grants()) }, 'injected')
       } else if (outcome?.kind === 'Denied') {
         logger.info({ ...subject(review), reasons: outcome.problems.map(({ reason }) => reason) }, 'denied')
       }
     },
-    crashed: (uid, error) => logger.error({ uid, problem: messageOf(error), stack: stackOf(error) }, 'BUG: the engine failed on a review'),
+    crashed: (uid, error) =>
+      logger.error(
+        { uid, problem: messageOf(error), stack: stackOf(error) },
+        'BUG: the engine failed on a review',
+      ),
     flush,
   }
 }
@@ -60,7 +67,9 @@ const FORMAT: LoggerOptions = {
 function subject({ uid, namespace, name, dryRun, object }: Review) {
   const metadata = object.metadata
   const owners = metadata?.ownerReferences
-  const owner = Array.isArray(owners) ? (owners.find((reference) => reference?.controller === true) ?? owners[0]) : undefined
+  const owner = Array.isArray(owners)
+    ? (owners.find((reference) => reference?.controller === true) ?? owners[0])
+    : undefined
   return {
     uid: shown(uid),
     namespace: shown(namespace),

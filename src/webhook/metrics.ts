@@ -28,16 +28,44 @@ const DURATION_BUCKETS_SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005,
 export function createMetrics(): Metrics {
   const registry = new Registry()
   const registers = [registry]
-  const tally = (name: string, help: string, label: string, known: readonly string[]) => tallyOf(registers, name, help, label, known)
+  const tally = (name: string, help: string, label: string, known: readonly string[]) =>
+    tallyOf(registers, name, help, label, known)
 
   const reviews = tally('reviews_total', 'Reviews answered, by what became of the pod.', 'outcome', OUTCOMES)
-  const denials = tally('denials_total', 'Problems that pods were denied for.', 'reason', Object.keys(DENIALS))
+  const denials = tally(
+    'denials_total',
+    'Problems that pods were denied for.',
+    'reason',
+    Object.keys(DENIALS),
+  )
   const warnings = tally('warnings_total', 'Warnings given.', 'reason', Object.keys(WARNINGS))
-  const refused = tally('refused_requests_total', 'Requests that were no reviews, or too many, by HTTP status.', 'status', [])
-  const reads = tally('certificate_reads_total', 'Attempts to read a changed serving certificate.', 'result', ['success', 'failure'])
-  const patchBugs = new Counter({ registers, name: `${PREFIX}patch_bugs_total`, help: 'Patches left out because they did not apply: bugs.' })
-  const crashes = new Counter({ registers, name: `${PREFIX}crashes_total`, help: 'Reviews that the engine failed on: bugs.' })
-  const uncaught = new Counter({ registers, name: `${PREFIX}uncaught_errors_total`, help: 'Errors that nothing caught: bugs.' })
+  const refused = tally(
+    'refused_requests_total',
+    'Requests that were no reviews, or too many, by HTTP status.',
+    'status',
+    [],
+  )
+  const reads = tally(
+    'certificate_reads_total',
+    'Attempts to read a changed serving certificate.',
+    'result',
+    ['success', 'failure'],
+  )
+  const patchBugs = new Counter({
+    registers,
+    name: `${PREFIX}patch_bugs_total`,
+    help: 'Patches left out because they did not apply: bugs.',
+  })
+  const crashes = new Counter({
+    registers,
+    name: `${PREFIX}crashes_total`,
+    help: 'Reviews that the engine failed on: bugs.',
+  })
+  const uncaught = new Counter({
+    registers,
+    name: `${PREFIX}uncaught_errors_total`,
+    help: 'Errors that nothing caught: bugs.',
+  })
   const duration = new Histogram({
     registers,
     name: `${PREFIX}review_duration_seconds`,
@@ -89,7 +117,13 @@ function outcomeLabel(outcome: NonNullable<Decision['outcome']>, patchBug: unkno
 }
 
 /** A counter with one label that is cheap to add to. The known values are there from the start, at 0, so that rates work. */
-function tallyOf(registers: Registry[], name: string, help: string, label: string, known: readonly string[]): { add(value: string): void } {
+function tallyOf(
+  registers: Registry[],
+  name: string,
+  help: string,
+  label: string,
+  known: readonly string[],
+): { add(value: string): void } {
   const counts = new Map<string, number>(known.map((value) => [value, 0]))
   new Counter({
     registers,

@@ -9,8 +9,15 @@ import type { Metrics } from './metrics.ts'
 export function buildOps(parts: { lifecycle: Lifecycle; metrics: Metrics; log: Log }): FastifyInstance {
   const app = fastify({ logger: false, return503OnClosing: false, ...ERROR_SETTINGS })
   addHealthRoutes(app, parts.lifecycle)
-  app.get('/metrics', async (_request, reply) => reply.type(parts.metrics.contentType).send(await parts.metrics.text()))
-  addErrorAnswers(app, { '/metrics': ['GET', 'HEAD'], ...HEALTH_ROUTES }, createRefuse(parts.metrics), parts.log)
+  app.get('/metrics', async (_request, reply) =>
+    reply.type(parts.metrics.contentType).send(await parts.metrics.text()),
+  )
+  addErrorAnswers(
+    app,
+    { '/metrics': ['GET', 'HEAD'], ...HEALTH_ROUTES },
+    createRefuse(parts.metrics),
+    parts.log,
+  )
   closeGracefully(app, parts.lifecycle)
   return app
 }

@@ -25,7 +25,7 @@ export function parseJson(body: Buffer): unknown {
   const start = key + MANAGED_FIELDS.length
   const end = isKey(body, key) ? endOfList(body, start) : -1
   if (end === -1) return JSON.parse(body.toString())
-  return JSON.parse(body.toString("utf8", 0, start) + body.toString("utf8", end))
+  return JSON.parse(body.toString('utf8', 0, start) + body.toString('utf8', end))
 }
 
 /**

@@ -31,13 +31,16 @@ const EXPECTED = 'Expected an AdmissionReview of admission.k8s.io/v1 or v1beta1'
 
 function readRequest(apiVersion: ReviewVersion, request: Fields): Review | string {
   const { uid, kind, resource, operation, subResource, namespace = '', name = '', dryRun, object } = request
-  if (typeof uid !== 'string' || uid === '') return `${EXPECTED} whose request has a uid, a text that is not empty.`
-  if (!isObject(kind) || typeof kind.kind !== 'string') return `${EXPECTED} whose request has a kind, such as {"group":"","version":"v1","kind":"Pod"}.`
+  if (typeof uid !== 'string' || uid === '')
+    return `${EXPECTED} whose request has a uid, a text that is not empty.`
+  if (!isObject(kind) || typeof kind.kind !== 'string')
+    return `${EXPECTED} whose request has a kind, such as {"group":"","version":"v1","kind":"Pod"}.`
   if (!isObject(resource) || typeof resource.resource !== 'string') {
     return `${EXPECTED} whose request has a resource, such as {"group":"","version":"v1","resource":"pods"}.`
   }
   if (typeof operation !== 'string') return `${EXPECTED} whose request has an operation, such as CREATE.`
-  if (typeof namespace !== 'string' || typeof name !== 'string') return `${EXPECTED} whose request has its namespace and name as texts.`
+  if (typeof namespace !== 'string' || typeof name !== 'string')
+    return `${EXPECTED} whose request has its namespace and name as texts.`
 
   const createsPod = operation === 'CREATE' && isPod(kind, resource) && !subResource
   if (createsPod && namespace === '') return `${EXPECTED} whose request has the namespace of the pod.`
@@ -46,7 +49,13 @@ function readRequest(apiVersion: ReviewVersion, request: Fields): Review | strin
 }
 
 function isPod(kind: Fields, resource: Fields): boolean {
-  return kind.kind === 'Pod' && kind.version === 'v1' && !kind.group && resource.resource === 'pods' && !resource.group
+  return (
+    kind.kind === 'Pod' &&
+    kind.version === 'v1' &&
+    !kind.group &&
+    resource.resource === 'pods' &&
+    !resource.group
+  )
 }
 
 function isReviewVersion(value: unknown): value is ReviewVersion {

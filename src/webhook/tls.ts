@@ -35,10 +35,17 @@ export function readPair(files: CertificateFiles, now = Date.now()): Certificate
   return checkPair(files, readPem(files.certFile, 'certificate'), readPem(files.keyFile, 'private key'), now)
 }
 
-function checkPair({ certFile, keyFile }: CertificateFiles, cert: string, key: string, now: number): CertificatePair {
+function checkPair(
+  { certFile, keyFile }: CertificateFiles,
+  cert: string,
+  key: string,
+  now: number,
+): CertificatePair {
   const certificate = parseCertificate(certFile, cert)
   if (!certificate.checkPrivateKey(parseKey(keyFile, key))) {
-    throw new CertificateError(`${keyFile} is not the private key of ${certFile}: give the two that were made together.`)
+    throw new CertificateError(
+      `${keyFile} is not the private key of ${certFile}: give the two that were made together.`,
+    )
   }
   const expires = new Date(certificate.validTo)
   if (expires.getTime() <= now) {
@@ -60,7 +67,9 @@ function parseCertificate(file: string, pem: string): X509Certificate {
   try {
     return new X509Certificate(pem)
   } catch {
-    throw new CertificateError(`${file} holds no certificate in PEM form: it should begin with -----BEGIN CERTIFICATE-----.`)
+    throw new CertificateError(
+      `${file} holds no certificate in PEM form: it should begin with -----BEGIN CERTIFICATE-----.`,
+    )
   }
 }
 
@@ -162,7 +171,10 @@ function watchFolders({ certFile, keyFile }: CertificateFiles, onChange: () => v
       watcher.on('error', onChange)
       return [watcher]
     } catch (error) {
-      log.warn({ folder, problem: (error as Error).message }, 'the folder cannot be watched; it is looked at every 30 seconds')
+      log.warn(
+        { folder, problem: (error as Error).message },
+        'the folder cannot be watched; it is looked at every 30 seconds',
+      )
       return []
     }
   })
