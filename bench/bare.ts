@@ -10,7 +10,12 @@ import { fastify } from 'fastify'
 const [certFile, keyFile] = process.argv.slice(2) as [string, string]
 
 const app = fastify({
-  https: { cert: readFileSync(certFile), key: readFileSync(keyFile), minVersion: 'TLSv1.2', ALPNProtocols: ['http/1.1'] },
+  https: {
+    cert: readFileSync(certFile),
+    key: readFileSync(keyFile),
+    minVersion: 'TLSv1.2',
+    ALPNProtocols: ['http/1.1'],
+  },
   bodyLimit: 7 * 1024 * 1024,
   keepAliveTimeout: 120_000,
 })

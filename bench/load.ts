@@ -47,7 +47,13 @@ function requestFor(body: Buffer): Buffer {
 }
 
 function openConnection(): void {
-  const socket = connect({ host: hostname, port: Number(port), ca, servername: 'localhost', ALPNProtocols: ['http/1.1'] })
+  const socket = connect({
+    host: hostname,
+    port: Number(port),
+    ca,
+    servername: 'localhost',
+    ALPNProtocols: ['http/1.1'],
+  })
   let sent = 0
   let received: Buffer | undefined
   const send = () => {
@@ -94,6 +100,12 @@ function finish(): void {
   running = false
   latencies.sort((a, b) => a - b)
   const at = (share: number) => latencies[Math.floor((latencies.length - 1) * share)] ?? 0
-  const result: LoadResult = { answers: latencies.length, rate: latencies.length / elapsed, errors, p50: at(0.5), p99: at(0.99) }
+  const result: LoadResult = {
+    answers: latencies.length,
+    rate: latencies.length / elapsed,
+    errors,
+    p50: at(0.5),
+    p99: at(0.99),
+  }
   process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0))
 }

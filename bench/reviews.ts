@@ -1,4 +1,4 @@
-/** The reviews that the benchmarks post: recorded ones, made to ask for three credentials, and a catalogue that has those. */
+/** The reviews that the benchmarks post: recorded ones, made to ask for three credentials. */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { INJECT } from '../src/annotations.ts'
@@ -38,41 +38,3 @@ function withOneContainer(review: any, variables: number): any {
   fields['f:containers'] = { [name]: container }
   return review
 }
-
-/** YAML of three credentials, of all three types, with their secrets. */
-export const THREE_CREDENTIALS = `
-apiVersion: v1
-kind: Namespace
-metadata: { name: ${NAMESPACE} }
----
-apiVersion: run.ai/v1
-kind: Credential
-metadata: { name: wandb-credentials, namespace: ${NAMESPACE} }
-spec: { secretRef: { name: wandb-secret }, type: environment }
----
-apiVersion: v1
-kind: Secret
-metadata: { name: wandb-secret, namespace: ${NAMESPACE} }
-stringData: { WANDB_API_KEY: invented, WANDB_PROJECT: invented }
----
-apiVersion: run.ai/v1
-kind: Credential
-metadata: { name: git-ssh, namespace: ${NAMESPACE} }
-spec: { secretRef: { name: git-ssh-secret }, type: file, mountPath: /root/.ssh }
----
-apiVersion: v1
-kind: Secret
-metadata: { name: git-ssh-secret, namespace: ${NAMESPACE} }
-stringData: { id_ed25519: invented, known_hosts: invented }
----
-apiVersion: run.ai/v1
-kind: ClusterCredential
-metadata: { name: dockerhub }
-spec: { secretRef: { name: dockerhub }, type: dockerRegistry, namespaceSelector: {} }
----
-apiVersion: v1
-kind: Secret
-metadata: { name: dockerhub, namespace: credential-injector }
-type: kubernetes.io/dockerconfigjson
-stringData: { .dockerconfigjson: '{}' }
-`

@@ -58,7 +58,10 @@ export async function makeCertificates(now = Date.now()): Promise<DevelopmentCer
 }
 
 /** Writes tls.crt, tls.key, ca.crt and ca.key; keys for their owner only. */
-export async function writeCertificates(folder: string, { ca, caKey, cert, key }: DevelopmentCertificates): Promise<void> {
+export async function writeCertificates(
+  folder: string,
+  { ca, caKey, cert, key }: DevelopmentCertificates,
+): Promise<void> {
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, 'ca.crt'), ca)
   writeFileSync(join(folder, 'ca.key'), caKey, { mode: 0o600 })
@@ -114,5 +117,7 @@ async function makeServing(
 if (import.meta.main) {
   const folder = process.argv[2] ?? import.meta.dirname
   await writeCertificates(folder, await makeCertificates())
-  process.stdout.write(`Made ca.crt, ca.key, tls.crt and tls.key in ${folder}. For this machine only: anyone with ca.key can pass for any site.\n`)
+  process.stdout.write(
+    `Made ca.crt, ca.key, tls.crt and tls.key in ${folder}. For this machine only: anyone with ca.key can pass for any site.\n`,
+  )
 }

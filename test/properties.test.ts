@@ -17,7 +17,7 @@ const NOW = Date.parse('2026-11-23T12:00:00Z')
 
 /** The seed is fixed by FC_SEED, to repeat a failure; each failure prints the one that it was found with. */
 const RUNS: fc.Parameters<unknown> = {
-  numRuns: 400,
+  numRuns: 500,
   ...(process.env.FC_SEED && { seed: Number(process.env.FC_SEED) }),
 }
 const always = <T>(arbitrary: fc.Arbitrary<T>, check: (value: T) => void, numRuns = RUNS.numRuns) =>
@@ -141,7 +141,7 @@ describe('for every world', () => {
           return
         expect(promisesBroken(given, resultOf(outcome, given.pod), outcome)).toEqual([])
       },
-      1500,
+      2000,
     )
   })
 

@@ -16,7 +16,7 @@ export interface Credential {
 }
 
 /** A credential whose manifest could not be read; the sentence says where and why. */
-export interface BrokenCredential {
+interface BrokenCredential {
   readonly broken: string
 }
 

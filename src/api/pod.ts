@@ -8,7 +8,7 @@ export interface Pod {
   spec?: PodSpec | null
 }
 
-export interface PodMetadata {
+interface PodMetadata {
   name?: string
   generateName?: string
   labels?: Record<string, string> | null
@@ -16,7 +16,7 @@ export interface PodMetadata {
   ownerReferences?: { apiVersion?: string; kind: string; name: string; controller?: boolean }[] | null
 }
 
-export interface PodSpec {
+interface PodSpec {
   containers?: Container[] | null
   initContainers?: Container[] | null
   volumes?: Volume[] | null
@@ -60,7 +60,7 @@ export interface Volume {
   projected?: ProjectedVolumeSource | null
 }
 
-export interface ProjectedVolumeSource {
+interface ProjectedVolumeSource {
   sources?: { secret?: { name?: string; items?: KeyToPath[] | null } | null }[] | null
   defaultMode?: number | null
 }
@@ -71,7 +71,7 @@ export interface KeyToPath {
   mode?: number | null
 }
 
-export interface SecurityContext {
+interface SecurityContext {
   runAsUser?: number | null
   runAsNonRoot?: boolean | null
 }

@@ -371,5 +371,3 @@ export type CredentialSpec = z.infer<typeof credentialSpec>
 export type ClusterCredentialSpec = z.infer<typeof clusterCredentialSpec>
 export type CredentialPolicySpec = z.infer<typeof policySpec>
 export type LabelSelector = z.infer<ReturnType<typeof labelSelector>>
-export type Variable = z.infer<typeof variable>
-export type CredentialFile = z.infer<typeof file>

@@ -12,7 +12,7 @@ import { isWindows } from './targets.ts'
  * Who asks for a credential, which decides who wins:
  * `Enforce` (a policy) before `Named` (the pod's annotation) before `Default` (a policy).
  */
-export type Strength = 'Enforce' | 'Named' | 'Default'
+type Strength = 'Enforce' | 'Named' | 'Default'
 
 /** Where a variable's value comes from. */
 export type Source = { secret: string; key: string } | { value: string }

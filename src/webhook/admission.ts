@@ -1,5 +1,5 @@
 import jsonpatch from 'jsonpatch'
-import type { Store } from '../api/catalog.ts'
+import type { NamespaceView, Store } from '../api/catalog.ts'
 import type { Pod } from '../api/pod.ts'
 import type { LeftAloneReason } from '../api/reasons.ts'
 import {
@@ -23,6 +23,8 @@ export interface Decision {
   readonly body: string
   /** Undefined for what is not the creation of a pod. */
   readonly outcome: Outcome | undefined
+  /** The catalogue that it was decided by. */
+  readonly view?: NamespaceView
   /** Why a patch was left out: it did not apply, which is a bug of ours. */
   readonly patchBug?: unknown
 }
@@ -50,25 +52,27 @@ export function admit(
   const outcome = inject({ pod: review.object, view, excludedNamespaces, now })
   switch (outcome.kind) {
     case 'Denied':
-      return { body: deny(review, outcome.problems, remarksOn(outcome)), outcome }
+      return { body: deny(review, outcome.problems, remarksOn(outcome)), outcome, view }
     case 'LeftAlone':
-      return { body: allow(review, remarksOn(outcome)), outcome }
+      return { body: allow(review, remarksOn(outcome)), outcome, view }
     case 'Injected':
-      return injected(review, outcome)
+      return { ...injected(review, outcome), outcome, view }
   }
 }
 
-function injected(review: Review, outcome: Extract<Outcome, { kind: 'Injected' }>): Decision {
+function injected(
+  review: Review,
+  outcome: Extract<Outcome, { kind: 'Injected' }>,
+): Pick<Decision, 'body' | 'patchBug'> {
   // Written down before it is tried: trying changes the operations' values along with the pod.
   const patchJson = JSON.stringify(outcome.patch)
-  const remarks = remarksOn(outcome)
   try {
     applyInPlace(review.object, outcome.patch)
   } catch (patchBug) {
     // API servers reject a pod for a patch that does not apply, whatever the failure policy says. It starts without, then.
-    return { body: allow(review, remarks), outcome, patchBug }
+    return { body: allow(review, PATCH_DROPPED), patchBug }
   }
-  return { body: allowWithPatch(review, patchJson, remarks), outcome }
+  return { body: allowWithPatch(review, patchJson, remarksOn(outcome)) }
 }
 
 const { JSONPatch } = jsonpatch as unknown as {
@@ -78,6 +82,13 @@ const { JSONPatch } = jsonpatch as unknown as {
 /** RFC 6902; throws if an operation has nowhere to go. No copy is made of the pod. */
 function applyInPlace(pod: Pod, patch: readonly unknown[]): void {
   new JSONPatch(patch, true).apply(pod)
+}
+
+const PATCH_DROPPED: Remarks = {
+  warnings: [
+    'No credentials were injected, by a fault of credential-injector: please report it, with its log.',
+  ],
+  audit: { outcome: 'PatchDropped', credentials: '' },
 }
 
 const NOT_A_POD_CREATE: Remarks = {

@@ -21,7 +21,8 @@ export interface BodyBudget {
   readonly limit: number
 }
 
-type Done = (body: Buffer) => void
+/** `release` must be called when the body is not needed any more. */
+type Done = (body: Buffer, release: () => void) => void
 type Refuse = (error: HttpError) => void
 
 /**
@@ -30,7 +31,10 @@ type Refuse = (error: HttpError) => void
  * After `refuse` the rest of the body is read and dropped, so that the client gets to read its answer and may keep the connection.
  */
 export function readBody(request: IncomingMessage, budget: BodyBudget, done: Done, refuse: Refuse): void {
-  if (Number(request.headers['content-length']) > MAX_BODY_BYTES) return refuse(bodyTooLarge)
+  if (Number(request.headers['content-length']) > MAX_BODY_BYTES) {
+    refuse(bodyTooLarge)
+    return
+  }
 
   const chunks: Buffer[] = []
   let size = 0
@@ -57,8 +61,8 @@ export function readBody(request: IncomingMessage, budget: BodyBudget, done: Don
     const body = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, size)
     // The pieces are not needed beside the whole.
     chunks.length = 0
-    done(body)
-    release()
+    if (counted > 0) request.off('close', release)
+    done(body, release)
   }
 
   function giveUp(error: HttpError): void {

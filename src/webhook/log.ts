@@ -1,6 +1,7 @@
 import { type DestinationStream, destination, type LoggerOptions, pino, stdTimeFunctions } from 'pino'
+import type { NamespaceView } from '../api/catalog.ts'
 import type { LogLevel } from '../config.ts'
-import type { Grant } from '../inject/index.ts'
+import type { InjectedCredential, Outcome, Problem } from '../inject/index.ts'
 import type { Decision } from './admission.ts'
 import type { Review } from './review.ts'
 
@@ -31,30 +32,33 @@ export function createLog(level: LogLevel): Log {
 /** A log that writes to any stream; for tests. */
 export function logTo(stream: DestinationStream, level: LogLevel, flush: () => void = () => {}): Log {
   const logger = pino({ ...FORMAT, level }, stream)
+  const tellsDecisions = logger.isLevelEnabled('info')
   return {
     info: (fields, message) => logger.info(fields, message),
     warn: (fields, message) => logger.warn(fields, message),
     error: (fields, message) => logger.error(fields, message),
-    decided(review, { outcome, patchBug }) {
+    decided(review, { outcome, view, patchBug }) {
       if (patchBug !== undefined) {
         logger.error(
-          { ...subject(review), problem: messageOf(patchBug) },
-          'BUG: the patch did not apply, the pod starts without its credentials',
+          { uid: shown(review.uid), namespace: shown(review.namespace), problem: messageOf(patchBug) },
+          PATCH_BUG,
         )
-      } else if (outcome?.kind === 'Injected') {
-        logger.info({ ...subject(review), credentials: withForms(outcome.grants()) }, 'injected')
-      } else if (outcome?.kind === 'Denied') {
-        logger.info({ ...subject(review), reasons: outcome.problems.map(({ reason }) => reason) }, 'denied')
+        return
       }
+      if (!tellsDecisions || view === undefined) return
+      if (outcome?.kind === 'Injected')
+        stream.write(line(review, 'injected', `"credentials":${credentialsIn(outcome, view)}`))
+      if (outcome?.kind === 'Denied')
+        stream.write(line(review, 'denied', `"reasons":${reasonsOf(outcome.problems)}`))
     },
     crashed: (uid, error) =>
-      logger.error(
-        { uid, problem: messageOf(error), stack: stackOf(error) },
-        'BUG: the engine failed on a review',
-      ),
+      logger.error({ uid: shown(uid), problem: messageOf(error), stack: stackOf(error) }, ENGINE_BUG),
     flush,
   }
 }
+
+const PATCH_BUG = 'BUG: the patch did not apply; the pod starts without its credentials'
+const ENGINE_BUG = 'BUG: the engine failed on a review'
 
 const FORMAT: LoggerOptions = {
   // Neither process id nor host name: whoever collects logs of pods knows which pod they are from.
@@ -63,33 +67,55 @@ const FORMAT: LoggerOptions = {
   formatters: { level: (level) => ({ level }) },
 }
 
-/** Which pod it was. `name` is the beginning of one, ending in `-`, where the API server is still to make it up. */
-function subject({ uid, namespace, name, dryRun, object }: Review) {
-  const metadata = object.metadata
-  const owners = metadata?.ownerReferences
-  const owner = Array.isArray(owners)
-    ? (owners.find((reference) => reference?.controller === true) ?? owners[0])
-    : undefined
-  return {
-    uid: shown(uid),
-    namespace: shown(namespace),
-    name: shown(name || metadata?.name || metadata?.generateName),
-    owner: owner ? `${shown(owner.kind)}/${shown(owner.name)}` : undefined,
-    dryRun: dryRun || undefined,
-  }
+/**
+ * The line of a decision, in the logger's format but put together by hand: there is one for every pod, and the logger takes
+ * three times as long. Nothing of the pod but what is named here can get into it.
+ */
+function line({ uid, namespace, name, dryRun, object }: Review, message: string, field: string): string {
+  const { metadata } = object
+  const owner = ownerOf(metadata?.ownerReferences)
+  return (
+    `{"level":"info","time":"${new Date().toISOString()}","uid":${quoted(uid)},"namespace":${quoted(namespace)}` +
+    // The beginning of a name, ending in `-`, where the API server is still to make it up.
+    `,"name":${quoted(name || metadata?.name || metadata?.generateName)}` +
+    (owner ? `,"owner":${quoted(`${owner.kind}/${owner.name}`)}` : '') +
+    (dryRun ? ',"dryRun":true' : '') +
+    `,${field},"msg":"${message}"}\n`
+  )
 }
 
-/** Whatever else may stand there in a request that no API server sent. */
+type OwnerReferences = NonNullable<Review['object']['metadata']>['ownerReferences']
+
+function ownerOf(references: OwnerReferences) {
+  if (!Array.isArray(references)) return undefined
+  return references.find((reference) => reference?.controller === true) ?? references[0]
+}
+
+/** `["Credential/git-ssh: file"]`: who got what, in which form. */
+function credentialsIn({ credentials }: Outcome, view: NamespaceView): string {
+  return JSON.stringify(credentials.map(({ kind, name }) => `${kind}/${name}: ${formOf(kind, name, view)}`))
+}
+
+function formOf(kind: InjectedCredential['kind'], name: string, view: NamespaceView): string {
+  const found = kind === 'Credential' ? view.credential(name) : view.clusterCredential(name)
+  return found !== undefined && 'spec' in found ? found.spec.type : 'unknown'
+}
+
+function reasonsOf(problems: readonly Problem[]): string {
+  return JSON.stringify([...new Set(problems.map(({ reason }) => reason))])
+}
+
+function quoted(value: unknown): string {
+  return JSON.stringify(shown(value) ?? '')
+}
+
+/** A name, or whatever else may stand there in a request that no API server sent. */
 function shown(value: unknown): string | undefined {
-  return typeof value === 'string' ? value.slice(0, 253) : undefined
+  return typeof value === 'string' ? value.slice(0, MOST_NAME_CHARACTERS) : undefined
 }
 
-/** `Credential/git-ssh: files`, each once. */
-function withForms(grants: readonly Grant[]): string[] {
-  const lines = new Set<string>()
-  for (const { credential, form } of grants) lines.add(`${credential}: ${form}`)
-  return [...lines]
-}
+/** Kubernetes names have at most 253, and an owner has its kind in front. */
+const MOST_NAME_CHARACTERS = 320
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)

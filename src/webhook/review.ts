@@ -1,7 +1,7 @@
 import type { Pod } from '../api/pod.ts'
 
 /** The two versions an API server may send; answers go out in the one that came in. */
-export type ReviewVersion = 'admission.k8s.io/v1' | 'admission.k8s.io/v1beta1'
+type ReviewVersion = 'admission.k8s.io/v1' | 'admission.k8s.io/v1beta1'
 
 /** What is read of an AdmissionReview's request (admission.k8s.io/v1). `namespace` and `object` are sure only for pod creations. */
 export interface Review {

@@ -115,7 +115,8 @@ test('a fault spoils its own document only', () => {
     { b: 'y' },
     {
       line: 5,
-      message: 'not valid YAML: there is a second "key: value" on one line, or a wrong indentation: put the value in quotes or on its own line',
+      message:
+        'not valid YAML: there is a second "key: value" on one line, or a wrong indentation: put the value in quotes or on its own line',
     },
   ])
 })

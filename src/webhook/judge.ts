@@ -1,0 +1,85 @@
+import type { FastifyReply } from 'fastify'
+import { type AdmissionSettings, admit, type Decision } from './admission.ts'
+import type { Refuse } from './errors.ts'
+import { crashed, type HttpError, invalidJson, invalidReview } from './http-errors.ts'
+import type { Log } from './log.ts'
+import type { Metrics } from './metrics.ts'
+import { parseJson } from './parse.ts'
+import { type Review, readReview } from './review.ts'
+
+/** A body that has arrived, and on its way to an answer what is known of it. */
+export interface Pending {
+  readonly body: Buffer
+  readonly reply: FastifyReply
+  /** To be called when the body is not needed any more. */
+  readonly release: () => void
+  /** `performance.now()` when the last byte came. */
+  readonly arrived: number
+  review?: Review
+  decision?: Decision
+}
+
+interface Judge {
+  readonly admission: AdmissionSettings
+  readonly refuse: Refuse
+  readonly metrics: Metrics
+  readonly log: Log
+}
+
+/** Answers reviews, each of its own, in steps that all of them take together; see batch.ts for the reason. */
+export function createJudge({ admission, refuse, metrics, log }: Judge): (batch: readonly Pending[]) => void {
+  const steps = [parse, decide, send, record]
+  return (batch) => {
+    const now = Date.now()
+    for (const step of steps) {
+      for (const pending of batch) attempt(step, pending, now)
+    }
+  }
+
+  function parse(pending: Pending): void {
+    const review = reviewIn(pending.body)
+    pending.release()
+    if ('status' in review) refuse(pending.reply, review)
+    else pending.review = review
+  }
+
+  function decide(pending: Pending, now: number): void {
+    if (pending.review === undefined) return
+    const decision = admit(pending.review, admission, now)
+    if ('badPod' in decision) refuse(pending.reply, invalidReview(decision.badPod))
+    else pending.decision = decision
+  }
+
+  function send({ reply, decision }: Pending): void {
+    if (decision) reply.header('content-type', 'application/json; charset=utf-8').send(decision.body)
+  }
+
+  function record({ review, decision, arrived }: Pending): void {
+    if (review === undefined || decision === undefined) return
+    metrics.decided(decision, performance.now() - arrived)
+    log.decided(review, decision)
+  }
+
+  /** A failure is of one review: the API server lets the failure policy decide about its pod, and all others go on. */
+  function attempt(step: (pending: Pending, now: number) => void, pending: Pending, now: number): void {
+    try {
+      step(pending, now)
+    } catch (error) {
+      metrics.crashed()
+      log.crashed(pending.review?.uid ?? '', error)
+      pending.decision = undefined
+      if (!pending.reply.sent) refuse(pending.reply, crashed(pending.review?.uid ?? ''))
+    }
+  }
+}
+
+function reviewIn(body: Buffer): Review | HttpError {
+  let parsed: unknown
+  try {
+    parsed = parseJson(body)
+  } catch {
+    return invalidJson(body.length)
+  }
+  const review = readReview(parsed)
+  return typeof review === 'string' ? invalidReview(review) : review
+}
