@@ -9,7 +9,7 @@ const skipped = (report.numPendingTests ?? 0) + (report.numTodoTests ?? 0)
 const inTests = (report.numFailedTests ?? 0) + (report.testResults ?? []).filter(brokenFile).length
 const failed = inTests === 0 && (status !== '0' || passed === 0) ? 1 : inTests
 
-console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
+process.stdout.write(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}\n`)
 process.exitCode = failed > 0 ? 1 : 0
 
 function read(path) {

@@ -17,7 +17,7 @@ export function nearest(word: string, candidates: readonly string[]): string | u
   return best ?? onlyContinuation(wanted, candidates)
 }
 
-/** ` (did you mean X?)`, or nothing: ready to be put behind a sentence. */
+/** `; did you mean "X"?`, or nothing: ready to be put behind a sentence. */
 export function didYouMean(word: string, candidates: readonly string[]): string {
   const found = nearest(word, candidates)
   return found === undefined ? '' : `; did you mean "${found}"?`

@@ -10,11 +10,13 @@ export function isWindowsPath(path: string): boolean {
   return WINDOWS_DRIVE.test(path)
 }
 
-/** Removes trailing and doubled slashes and `.` segments, so that equal folders are equal strings. Windows paths keep their drive. */
+/** Removes trailing and doubled slashes and `.` segments, so that equal folders are equal strings. Windows paths keep their drive.
+ * A path without a slash in front begins at the root, as it does for the kubelet. */
 export function normalizeFolder(path: string): string {
   if (isWindowsPath(path)) return normalizeWindows(path)
   // Nearly every path is already in its normal form; do not take it apart then.
-  if (!path.includes('//') && !path.includes('/.') && (path.length < 2 || !path.endsWith('/'))) return path
+  const isNormal = path.startsWith('/') && !path.includes('//') && !path.includes('/.')
+  if (isNormal && (path.length < 2 || !path.endsWith('/'))) return path
   const segments: string[] = []
   for (const segment of path.split('/')) {
     if (segment === '' || segment === '.') continue
@@ -27,6 +29,32 @@ export function normalizeFolder(path: string): string {
 function normalizeWindows(path: string): string {
   const segments = path.split(/[\\/]+/).filter((segment) => segment !== '' && segment !== '.')
   return segments.length === 1 ? `${segments[0]}\\` : segments.join('\\')
+}
+
+/** Equal for folders that are one: Windows does not tell upper from lower case. Of a normalised folder. */
+export function folderKey(folder: string): string {
+  return isWindowsPath(folder) ? folder.toLowerCase() : folder
+}
+
+/** The way from `folder` to what lies below it, with slashes; undefined if `path` does not lie there. Both as `folderKey`. */
+export function below(path: string, folder: string): string | undefined {
+  const separator = isWindowsPath(folder) ? '\\' : '/'
+  if (!path.startsWith(folder + separator)) return undefined
+  return path.slice(folder.length + 1).replaceAll(separator, '/')
+}
+
+/** A text that is a path at or below the folder `home`, as a path in `folder`; any other text as it is. Both normalised. */
+export function moved(text: string, home: string, folder: string): string {
+  if (folderKey(home) === folderKey(folder)) return text
+  if (!isWindowsPath(home)) return isAtOrUnder(text, home) ? joined(folder, text.slice(home.length)) : text
+  if (!isWindowsPath(text)) return text
+  const path = normalizeWindows(text)
+  const isInside = isAtOrUnder(folderKey(path).replaceAll('\\', '/'), folderKey(home).replaceAll('\\', '/'))
+  return isInside ? joined(folder, path.slice(home.length)) : text
+}
+
+function joined(folder: string, rest: string): string {
+  return folder + (isWindowsPath(folder) ? rest.replaceAll('/', '\\') : rest.replaceAll('\\', '/'))
 }
 
 /** True if `path` is `folder` or lies somewhere below it; both normalised. */

@@ -22,6 +22,8 @@ interface PodSpec {
   volumes?: Volume[] | null
   imagePullSecrets?: { name?: string }[] | null
   serviceAccountName?: string | null
+  /** The older name of the same field. */
+  serviceAccount?: string | null
   securityContext?: PodSecurityContext | null
   nodeSelector?: Record<string, string> | null
   os?: { name?: string } | null

@@ -17,9 +17,13 @@ const LOGIN_KEYS: ReadonlyMap<string, string> = new Map([
 /**
  * Why the credential's Secret cannot be used yet, or undefined when it can. Short, because it stands inside warnings of
  * at most 120 characters; every missing key is named.
+ * `name` is that of the Secret that the pod waits for: of a ClusterCredential it is the copy in the pod's namespace.
  */
-export function notReadyReason(spec: CredentialSpec, secret: SecretFacts | undefined): string | undefined {
-  const name = spec.secretRef.name
+export function notReadyReason(
+  spec: CredentialSpec,
+  name: string,
+  secret: SecretFacts | undefined,
+): string | undefined {
   if (secret === undefined) return `Secret ${name} does not exist yet`
   if (spec.type === 'dockerRegistry' && !LOGIN_KEYS.has(secret.type)) {
     return `Secret ${name} has type ${secret.type}, not kubernetes.io/dockerconfigjson`

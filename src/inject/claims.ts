@@ -1,11 +1,18 @@
 import { INJECT } from '../annotations.ts'
 import type { Credential, NamespaceView, Policy } from '../api/catalog.ts'
-import { didYouMean } from '../api/nearest.ts'
-import { isAtOrUnder, isWindowsPath, mountPathProblem, normalizeFolder } from '../api/paths.ts'
+import { didYouMean, nearest } from '../api/nearest.ts'
+import { folderKey, isWindowsPath, mountPathProblem, moved, normalizeFolder } from '../api/paths.ts'
 import type { Pod } from '../api/pod.ts'
 import { matchesSelector } from '../api/selector.ts'
 import type { Findings } from './findings.ts'
-import { annotationField, type CredentialName, type PodRequest, parseCredentialName } from './request.ts'
+import {
+  annotationField,
+  bareNames,
+  type CredentialName,
+  clip,
+  type PodRequest,
+  parseCredentialName,
+} from './request.ts'
 import { isWindows } from './targets.ts'
 
 /**
@@ -142,14 +149,8 @@ function listedVariables({ spec, secretName }: Credential, folder: string | unde
   const home = folder === undefined ? undefined : normalizeFolder(spec.mountPath ?? '/')
   return spec.variables.map(({ name, key, value }) => {
     if (value === undefined) return { name, source: { secret: secretName, key: key ?? name } }
-    return { name, source: { value: home === undefined ? value : follow(value, home, folder as string) } }
+    return { name, source: { value: home === undefined ? value : moved(value, home, folder as string) } }
   })
-}
-
-/** A plain value that begins with the folder of the credential moves along when that is mounted elsewhere. */
-function follow(value: string, home: string, folder: string): string {
-  const moves = home !== folder && (isAtOrUnder(value, home) || value.startsWith(`${home}\\`))
-  return moves ? folder + value.slice(home.length) : value
 }
 
 function resolve(
@@ -170,12 +171,14 @@ function notFound(name: CredentialName, view: NamespaceView): string {
 }
 
 function suggestion({ cluster, name }: CredentialName, names: readonly string[]): string {
-  if (!cluster)
-    return didYouMean(
-      name,
-      names.map((written) => written.replace('cluster/', '')),
-    )
-  return names.includes(name) ? `; did you mean "${name}"?` : didYouMean(`cluster/${name}`, names)
+  if (!cluster) return didYouMean(name, bareNames(names))
+  if (names.includes(name)) return `; did you mean "${name}"?`
+  const found = nearest(name, clusterNames(names))
+  return found === undefined ? '' : `; did you mean "cluster/${found}"?`
+}
+
+function clusterNames(names: readonly string[]): string[] {
+  return bareNames(names.filter((written) => written.startsWith('cluster/')))
 }
 
 function serviceAccountProblem(
@@ -185,7 +188,7 @@ function serviceAccountProblem(
 ): string | undefined {
   const allowed = spec.allowedServiceAccounts
   if (!allowed) return undefined
-  const account = pod.spec?.serviceAccountName || 'default'
+  const account = pod.spec?.serviceAccountName || pod.spec?.serviceAccount || 'default'
   if (allowed.includes(account)) return undefined
   if (kind === 'ClusterCredential' && allowed.includes(`${namespace}/${account}`)) return undefined
   const who = allowed.length === 0 ? 'no service account' : allowed.slice(0, 5).join(', ')
@@ -200,14 +203,14 @@ function overridePathProblem({ path }: CredentialName, credential: Credential, p
       : `${name} has type ${spec.type}: only a file credential is mounted, so leave "=PATH" out`
   }
   const problem = path === undefined ? undefined : mountPathProblem(path)
-  if (problem) return `${name}=${path}: ${problem}`
+  if (problem) return `${name}=${clip(path ?? '')}: ${problem}`
   const misfit = platformProblem(path ?? spec.mountPath ?? '', pod)
   return misfit && `${name}: ${misfit}`
 }
 
 function platformProblem(path: string, pod: Pod): string | undefined {
   if (!isWindowsPath(path) || isWindows(pod)) return undefined
-  return `${path} is a Windows path and this is not a Windows pod: mount it elsewhere with NAME=/path`
+  return `${clip(path)} is a Windows path and this is not a Windows pod: mount it elsewhere with NAME=/path`
 }
 
 /** One credential at one place counts once, for the sake of the strongest that asks for it (claims come strongest first). */
@@ -215,7 +218,7 @@ function withoutRepeats(claims: Claim[]): Claim[] {
   if (claims.length < 2) return claims
   const first = new Map<string, Claim>()
   for (const claim of claims) {
-    const key = `${claim.credential.kind}/${claim.credential.name}=${claim.folder ?? ''}`
+    const key = `${claim.credential.kind}/${claim.credential.name}=${folderKey(claim.folder ?? '')}`
     if (!first.has(key)) first.set(key, claim)
   }
   return first.size === claims.length ? claims : [...first.values()]

@@ -67,6 +67,7 @@ export function settleEnvironment(
       winner.also.push(claim)
       // One that is listed wins over every `envFrom`, whoever else loads its whole secret.
       winner.listed ||= settled.listed
+      return
     }
     if (winner.claim.strength !== claim.strength) {
       const key = `${claim.strength} ${name}`
@@ -286,6 +287,21 @@ function placeSecrets(
   const again = back.filter((claim) => isOverridden(claim, list, own, rivals))
   placeAtFront(front, list, plan)
   placeAtBack(back, again, list, plan)
+  for (const claim of back)
+    if (hasNamedBehind(claim, wholeSecrets, list)) insert(claim, list.length, list, plan)
+}
+
+/** A named secret may have come to stand behind an enforced one that the container loads itself. */
+function hasNamedBehind(claim: Claim, wholeSecrets: Claim[], list: readonly EnvFromSource[]): boolean {
+  if (claim.strength !== 'Enforce') return false
+  const last = list.findLastIndex((entry) => loads(entry, claim))
+  const rivals = wholeSecrets.filter((other) => other.strength === 'Named' && mayOverlap(claim, other))
+  return list.slice(last + 1).some((entry) => rivals.some((other) => loads(entry, other)))
+}
+
+function mayOverlap({ credential }: Claim, { credential: other }: Claim): boolean {
+  if (credential.secretName === other.secretName) return false
+  return !credential.keys || !other.keys || credential.keys.some((key) => other.keys?.includes(key))
 }
 
 function frontAndBack(wholeSecrets: Claim[], mode: ConflictMode): [Claim[], Claim[]] {
@@ -294,12 +310,11 @@ function frontAndBack(wholeSecrets: Claim[], mode: ConflictMode): [Claim[], Clai
   const back = mode === 'CredentialWins' ? [...named, ...enforced] : enforced
   const front = mode === 'CredentialWins' ? defaultsOf(wholeSecrets) : [...defaultsOf(wholeSecrets), ...named]
   // Two credentials may share a secret: it is loaded once, where the stronger needs it.
-  return [
-    front.filter(
-      (claim) => !back.some((other) => other.credential.secretName === claim.credential.secretName),
-    ),
-    back,
-  ]
+  return [front.filter((claim) => !back.some((stronger) => sharesSecret(stronger, claim))), back]
+}
+
+function sharesSecret(one: Claim, other: Claim): boolean {
+  return one.credential.secretName === other.credential.secretName
 }
 
 /** Later ones win, so the policy whose name comes first stands last. */
@@ -309,8 +324,9 @@ function defaultsOf(claims: Claim[]): Claim[] {
 
 function placeAtFront(claims: Claim[], list: EnvFromSource[], plan: EnvironmentPlan): void {
   let place = 0
-  for (const claim of claims) {
-    if (list.some((entry) => loads(entry, claim))) plan.present.push(claim)
+  for (const [index, claim] of claims.entries()) {
+    const isSharedWithStronger = claims.slice(index + 1).some((stronger) => sharesSecret(stronger, claim))
+    if (isSharedWithStronger || list.some((entry) => loads(entry, claim))) plan.present.push(claim)
     else insert(claim, place++, list, plan)
   }
 }

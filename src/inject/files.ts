@@ -1,4 +1,4 @@
-import { isAtOrUnder, normalizeFolder } from '../api/paths.ts'
+import { below, folderKey, isAtOrUnder, isWindowsPath, normalizeFolder } from '../api/paths.ts'
 import type { Pod, VolumeMount } from '../api/pod.ts'
 import type { Claim } from './claims.ts'
 import type { Findings } from './findings.ts'
@@ -88,19 +88,14 @@ export function planFiles(
   const own = ownMounts(target, pod, files)
   const leftOut = files.filter((file) => meetMounts(file, own, target, findings)).map(({ claim }) => claim)
   const staying = files.filter(({ claim }) => !leftOut.includes(claim))
-  const mounts = [...Map.groupBy(staying, ({ folder }) => folder)].map(([folder, group]) => ({
-    folder,
+  const mounts = [...Map.groupBy(staying, ({ folder }) => folderKey(folder))].map(([key, group]) => ({
+    folder: group[0]?.folder as string,
     claims: group.map(({ claim }) => claim),
     projection: projectionOf(group, identity),
-    existing: own.injected.get(folderKey(folder)),
+    existing: own.injected.get(key),
   }))
   for (const file of staying) warnAboutAccess(file, identity, target, findings)
   return { mounts, leftOut }
-}
-
-/** Windows does not tell upper from lower case in paths. */
-function folderKey(folder: string): string {
-  return folder.startsWith('/') ? folder : folder.toLowerCase()
 }
 
 interface OwnMounts {
@@ -148,15 +143,19 @@ function meetMounts(file: FileClaim, own: OwnMounts, target: Target, findings: F
 function hiddenBy(path: string, { folder, files }: FileClaim): string | undefined {
   const home = folderKey(folder)
   if (path === home) return folder
-  const below = path.startsWith(`${home}/`) ? path.slice(home.length + 1) : undefined
-  const file =
-    below === undefined ? undefined : files?.find((candidate) => isAtOrUnder(candidate.path, below))
-  return file && `${folder}/${file.path}`
+  const inside = below(path, home)
+  if (inside === undefined) return undefined
+  const onWindows = isWindowsPath(folder)
+  const file = files?.find((candidate) =>
+    isAtOrUnder(onWindows ? candidate.path.toLowerCase() : candidate.path, inside),
+  )
+  return file && `${folder}${onWindows ? '\\' : '/'}${file.path}`
 }
 
 /** A path at which two file credentials cannot both have their way. */
 function clash(a: FileClaim, b: FileClaim): string | undefined {
-  if (a.folder !== b.folder) return hiddenBy(folderKey(b.folder), a) ?? hiddenBy(folderKey(a.folder), b)
+  if (folderKey(a.folder) !== folderKey(b.folder))
+    return hiddenBy(folderKey(b.folder), a) ?? hiddenBy(folderKey(a.folder), b)
   const sameSecret = a.claim.credential.secretName === b.claim.credential.secretName
   for (const one of a.files ?? []) {
     for (const other of b.files ?? []) {
@@ -248,18 +247,18 @@ function warnAboutAccess(file: FileClaim, identity: Identity, target: Target, fi
   const { name } = target.container
   const credential = claim.credential.name
   if (identity.nonRoot && isAtOrUnder(folder, '/root')) {
-    findings.warn('FileNotReadable', `${name} is not root and may not enter /root: write ${credential}=/path`)
+    findings.warn('FileNotReadable', `write ${credential}=/path: ${name} is not root and may not enter /root`)
   }
   if (identity.nonRoot && modesOf(file, identity).some((mode) => !isReadable(mode, identity))) {
     findings.warn(
       'FileNotReadable',
-      `${name} is not root and cannot read ${credential}: set fsGroup, or leave mode out`,
+      `set fsGroup or leave mode out: ${name} is not root and cannot read ${credential}`,
     )
   }
   if (!identity.nonRoot && identity.fsGroup && holdsSshKey(file)) {
     findings.warn(
       'FileTooOpen',
-      `${name}: fsGroup opens the key in ${folder}, ssh as root refuses it: set runAsUser or drop fsGroup`,
+      `set runAsUser or drop fsGroup: ssh as root refuses the key, ${folder} in ${name}`,
     )
   }
 }

@@ -39,6 +39,7 @@ export function inject({ pod, view, excludedNamespaces, now }: InjectInput): Out
   const request = readRequest(
     pod,
     targets.map(({ container }) => container.name),
+    view,
     findings,
   )
   const { claims, optedOut } = claimsOf(pod, request, view, findings)

@@ -8,7 +8,7 @@ const SHELL_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/
 export function warnAboutCredentials(claims: readonly Claim[], now: number, findings: Findings): void {
   for (const claim of claims) {
     const { credential, label } = claim
-    if (credential.notReady) findings.warn('CredentialNotReady', `${label}: ${credential.notReady}`)
+    if (credential.notReady) findings.warn('CredentialNotReady', `${credential.notReady}, for ${label}`)
     warnAboutExpiry(claim, now, findings)
     if (claim.wholeSecret) warnAboutKeys(claim, findings)
   }

@@ -10,6 +10,7 @@ import {
   PREFIX,
   SKIP_CONTAINERS,
 } from '../annotations.ts'
+import type { NamespaceView } from '../api/catalog.ts'
 import { didYouMean } from '../api/nearest.ts'
 import type { Pod } from '../api/pod.ts'
 import type { Findings } from './findings.ts'
@@ -36,11 +37,16 @@ export interface PodRequest {
 export const annotationField = (key: string) => `metadata.annotations[${key}]`
 
 /** Reads all annotations; what cannot be understood is denied, what nobody reads is warned about. */
-export function readRequest(pod: Pod, containers: readonly string[], findings: Findings): PodRequest {
+export function readRequest(
+  pod: Pod,
+  containers: readonly string[],
+  view: NamespaceView,
+  findings: Findings,
+): PodRequest {
   const annotations = pod.metadata?.annotations ?? {}
   warnAboutUnknownKeys(annotations, findings)
   return {
-    names: readNames(annotations[INJECT], findings),
+    names: readNames(annotations[INJECT], view, findings),
     mode: readMode(annotations[ON_CONFLICT], findings),
     optOut: readOptOut(annotations[OPT_OUT], findings),
     selects: readSelection(annotations[CONTAINERS], annotations[SKIP_CONTAINERS], containers, findings),
@@ -58,12 +64,12 @@ export function parseCredentialName(text: string): CredentialName | undefined {
 
 const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/
 
-function readNames(text: string | undefined, findings: Findings): CredentialName[] {
+function readNames(text: string | undefined, view: NamespaceView, findings: Findings): CredentialName[] {
   const names: CredentialName[] = []
   for (const item of listItems(INJECT, text, findings)) {
     const name = readName(item)
     if (name) names.push(name)
-    else findings.deny('InvalidAnnotation', annotationField(INJECT), invalidName(item))
+    else findings.deny('InvalidAnnotation', annotationField(INJECT), invalidName(item, view))
   }
   return names
 }
@@ -75,9 +81,15 @@ function readName(item: string): CredentialName | undefined {
   return name && { ...name, path: item.slice(equals + 1).trim() }
 }
 
-function invalidName(item: string): string {
-  const shown = clip(item)
-  return `"${shown}" is not a credential: write NAME, cluster/NAME or NAME=/path, with a name of lower-case letters, digits, "-" and "."`
+function invalidName(item: string, view: NamespaceView): string {
+  const [written] = item.split('=', 1) as [string]
+  const hint = didYouMean(written.trim().slice(0, 253), [...view.names(), ...bareNames(view.names())])
+  return `"${clip(item)}" is not a credential: write NAME, cluster/NAME or NAME=/path, with a name of lower-case letters, digits, "-" and "."${hint}`
+}
+
+/** Names of credentials as they may be written where it does not matter whose they are. */
+export function bareNames(names: readonly string[]): string[] {
+  return names.map((written) => written.replace('cluster/', ''))
 }
 
 function readMode(text: string | undefined, findings: Findings): ConflictMode {
@@ -120,6 +132,8 @@ function readSelection(
   }
   denyUnknownContainers(selected, CONTAINERS, containers, findings)
   denyUnknownContainers(skipped, SKIP_CONTAINERS, containers, findings)
+  // Which one was meant is not known: the pod is refused, and what else is wrong anywhere is to be said with it.
+  if (selected.some((name) => !containers.includes(name))) return () => true
   if (selected.length > 0) return (container) => selected.includes(container)
   return (container) => !skipped.includes(container)
 }
@@ -140,14 +154,19 @@ function denyUnknownContainers(
 function warnAboutUnknownKeys(annotations: Record<string, string>, findings: Findings): void {
   for (const key in annotations) {
     if (!key.startsWith(PREFIX) || (KNOWN_ANNOTATIONS as readonly string[]).includes(key)) continue
-    findings.warn('UnknownAnnotation', `nothing reads annotation ${key}${didYouMean(key, KNOWN_ANNOTATIONS)}`)
+    const ours = key.slice(PREFIX.length)
+    const hint = didYouMean(
+      ours,
+      KNOWN_ANNOTATIONS.map((known) => known.slice(PREFIX.length)),
+    )
+    findings.warn('UnknownAnnotation', `nothing reads ${key}${hint}`)
   }
 }
 
 /** Items separated by commas or line breaks, without blanks, empty items and repeats. */
 function listItems(key: string, text: string | undefined, findings: Findings): string[] {
   if (!text) return []
-  const items = new Set(text.split(/[,\n\r]/, 8 * MOST_ITEMS).map((part) => part.trim()))
+  const items = new Set(text.split(/[,\n\r]/).map((part) => part.trim()))
   items.delete('')
   if (items.size <= MOST_ITEMS) return [...items]
   findings.deny('InvalidAnnotation', annotationField(key), `the list has more than ${MOST_ITEMS} items`)
@@ -161,7 +180,7 @@ function listItems(key: string, text: string | undefined, findings: Findings): s
 const MOST_ITEMS = 256
 
 /** A stranger's text inside a sentence: no control characters, and not longer than a name can be. */
-function clip(text: string): string {
+export function clip(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
   const printable = text.replace(/[\u0000-\u001f\u007f]/g, ' ')
   return printable.length > 80 ? `${printable.slice(0, 79)}…` : printable

@@ -98,6 +98,7 @@ const pod = object({
     volumes: optional(list(volume)),
     imagePullSecrets: optional(list(namedText)),
     serviceAccountName: optional(text),
+    serviceAccount: optional(text),
     securityContext: optional(object({ ...securityContext, fsGroup: optional(number) })),
     nodeSelector: optional(textMap),
     os: optional(namedText),

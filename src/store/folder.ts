@@ -170,12 +170,13 @@ function addMissing(objects: Map<string, CatalogObject>, additions: readonly Cat
 
 function brokenIn(file: string) {
   return ({
-    object: { kind, namespace, name, reason },
+    object: { kind, namespace, name, namespaceSelector, reason },
     line,
   }: FileState['broken'][number]): CatalogObject => ({
     kind,
     namespace,
     name,
+    namespaceSelector,
     broken: `its manifest in ${file} line ${line} is broken: ${reason}`,
   })
 }

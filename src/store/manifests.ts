@@ -1,6 +1,7 @@
-import type { Path } from '../api/field-error.ts'
+import type { FieldProblem, Path } from '../api/field-error.ts'
 import { isObjectName } from '../api/metadata.ts'
-import { isObject } from '../api/structural.ts'
+import type { LabelSelector } from '../api/schema.ts'
+import { isObject, withoutNulls } from '../api/structural.ts'
 import { type Fields, readerFor } from './kinds.ts'
 import { describe, type ObjectRef, type UsableObject } from './objects.ts'
 import { readYaml, type YamlDocument } from './yaml.ts'
@@ -22,6 +23,8 @@ export interface Located<T> {
 export interface BrokenManifest extends ObjectRef {
   /** What is wrong with it, and how many things more. */
   readonly reason: string
+  /** As in `BrokenObject`. */
+  readonly namespaceSelector?: LabelSelector | null
 }
 
 interface ManifestProblem {
@@ -91,7 +94,17 @@ function addManifest(file: Collected, { value, path, document }: Manifest): void
     message: fault.message,
   }))
   located.sort((a, b) => a.line - b.line)
-  addFaulty(file, refOf(value), located)
+  addFaulty(file, refOf(value), located, offerOf(value, faults))
+}
+
+/** Whom a faulty ClusterCredential is for, if nothing is wrong with that. */
+function offerOf({ kind, spec }: Fields, faults: readonly FieldProblem[]): Partial<BrokenManifest> {
+  const isReadable = !faults.some(
+    ({ path: [first, second] }) =>
+      first === 'spec' && (second === undefined || second === 'namespaceSelector'),
+  )
+  if (kind !== 'ClusterCredential' || !isReadable || !isObject(spec)) return {}
+  return { namespaceSelector: withoutNulls(spec.namespaceSelector ?? null) as LabelSelector | null }
 }
 
 /**
@@ -113,13 +126,21 @@ function addUnreadable(file: Collected, document: YamlDocument, error: ManifestP
   }
 }
 
-function addFaulty(file: Collected, ref: ObjectRef | undefined, faults: readonly ManifestProblem[]): void {
+function addFaulty(
+  file: Collected,
+  ref: ObjectRef | undefined,
+  faults: readonly ManifestProblem[],
+  offer: Partial<BrokenManifest> = {},
+): void {
   const subject = ref === undefined ? '' : `${describe(ref)}: `
   file.problems.push(...faults.map(({ line, message }) => ({ line, message: subject + message })))
   const [first] = faults
   if (ref === undefined || first === undefined) return
   const others = faults.length === 1 ? '' : ` (and ${faults.length - 1} more)`
-  file.broken.push({ object: detached({ ...ref, reason: first.message + others }), line: first.line })
+  file.broken.push({
+    object: detached({ ...ref, ...offer, reason: first.message + others }),
+    line: first.line,
+  })
 }
 
 /** Which object a faulty manifest is meant to be, if that can be said. */

@@ -146,9 +146,17 @@ function countUsable(specs: ReadonlyMap<string, object>): number {
 
 /** What all views have in common, made once for all of them. */
 interface Shared {
-  readonly clusterCredentials: readonly { name: string; offered: OfferedTo; found: Lookup }[]
+  readonly clusterCredentials: readonly SharedCredential[]
   /** By name. */
   readonly policies: readonly Policy[]
+}
+
+interface SharedCredential {
+  readonly name: string
+  readonly offered: OfferedTo
+  readonly found: Lookup
+  /** Whether its name may be suggested to whom it is offered. */
+  readonly isShown: boolean
 }
 
 type OfferedTo = (labels: Readonly<Record<string, string>>) => boolean
@@ -157,12 +165,18 @@ function shareable({ namespaces, clusterCredentials, policies }: Contents, owner
   const secrets = namespaces.get(ownerNamespace)?.secrets
   return {
     clusterCredentials: [...clusterCredentials].sort(byName).map(([name, spec]) => {
-      // Whom a broken one is meant for cannot be known: whoever names it learns that it is broken.
-      if ('broken' in spec) return { name, offered: () => true, found: { broken: spec.broken } }
       const { namespaceSelector: selector } = spec
+      const offered: OfferedTo = (labels) => !!selector && matchesSelector(selector, labels)
+      if ('broken' in spec) {
+        // Whom it is meant for is not known: whoever names it learns that it is broken, and nobody is shown its name.
+        const isForAnyone = selector === undefined
+        const found = { broken: spec.broken }
+        return { name, offered: isForAnyone ? () => true : offered, found, isShown: !isForAnyone }
+      }
       return {
         name,
-        offered: (labels) => selector !== undefined && matchesSelector(selector, labels),
+        offered,
+        isShown: true,
         found: credentialOf(
           'ClusterCredential',
           name,
@@ -205,13 +219,18 @@ function viewOf(
     clusterCredential: (name) => clusterCredentials.get(name),
     knownSecret: (name) => secrets.get(name),
     names: () => {
-      names ??= [...credentials.keys(), ...[...clusterCredentials.keys()].map((name) => `cluster/${name}`)]
+      names ??= [...credentials.keys(), ...shownOf(shared, clusterCredentials)]
       return names
     },
     policies: policiesHold
       ? shared.policies.filter(({ spec }) => matchesSelector(spec.namespaceSelector, labels))
       : [],
   }
+}
+
+function shownOf(shared: Shared, offered: ReadonlyMap<string, Lookup>): string[] {
+  const shown = shared.clusterCredentials.filter(({ name, isShown }) => isShown && offered.has(name))
+  return shown.map(({ name }) => `cluster/${name}`)
 }
 
 function ownCredential(
@@ -235,7 +254,7 @@ function credentialOf(
   secretName: string,
   secret: SecretObject | undefined,
 ): Credential {
-  const notReady = notReadyReason(spec, secret)
+  const notReady = notReadyReason(spec, secretName, secret)
   return { kind, name, spec, secretName, keys: secret?.keys, ...(notReady !== undefined && { notReady }) }
 }
 

@@ -1,4 +1,9 @@
-import type { ClusterCredentialSpec, CredentialPolicySpec, CredentialSpec } from '../api/schema.ts'
+import type {
+  ClusterCredentialSpec,
+  CredentialPolicySpec,
+  CredentialSpec,
+  LabelSelector,
+} from '../api/schema.ts'
 
 /** What the catalogue is made of. */
 export type CatalogObject = UsableObject | BrokenObject
@@ -34,6 +39,8 @@ export interface BrokenObject {
   readonly name: string
   /** Where its manifest is and what is wrong with it, as a sentence that begins with `its manifest`. */
   readonly broken: string
+  /** Of a ClusterCredential: whom it is offered to; null for nobody, undefined where that itself cannot be read. */
+  readonly namespaceSelector?: LabelSelector | null
 }
 
 export interface ObjectRef {

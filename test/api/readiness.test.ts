@@ -66,5 +66,5 @@ test.each<[string, CredentialSpec, SecretFacts | undefined, string | undefined]>
     'Secret wandb-secret has type toString, not kubernetes.io/dockerconfigjson',
   ],
 ])('%s', (_title, spec, facts, expected) => {
-  expect(notReadyReason(spec, facts)).toBe(expected)
+  expect(notReadyReason(spec, spec.secretRef.name, facts)).toBe(expected)
 })

@@ -9,7 +9,6 @@ const projection = {
 const name = volumeName(projection)
 const volume = volumeOf(name, projection)
 const mount = { name, mountPath: '/root/.ssh', readOnly: true }
-// biome-ignore lint/suspicious/noExplicitAny: a forger may write anything
 const changed = (change: (volume: any) => void): Volume[] => {
   const copy = structuredClone(volume)
   change(copy)

@@ -122,16 +122,23 @@ test('only secrets that a credential names are known', () => {
   expect(view.knownSecret('t')).toBeUndefined()
 })
 
-test('a broken credential says so, a broken ClusterCredential everywhere', () => {
+test('a broken credential says so to whom it is offered, and to anyone who names it where that cannot be read', () => {
   const broken = 'its manifest in a.yaml line 3 is broken: spec.type: Required value'
   const store = storeOf(
     { kind: 'Credential', namespace: 'team', name: 'a', broken },
     { kind: 'ClusterCredential', name: 'b', broken },
+    { kind: 'ClusterCredential', name: 'for-ml', broken, namespaceSelector: { matchLabels: { team: 'ml' } } },
+    { kind: 'ClusterCredential', name: 'for-nobody', broken, namespaceSelector: null },
+    namespace('team', { team: 'ml' }),
     credential('c'),
   )
   expect(store.view('team').credential('a')).toEqual({ broken })
   expect(store.view('other').clusterCredential('b')).toEqual({ broken })
-  expect(store.view('team').names()).toEqual(['a', 'c', 'cluster/b'])
+  expect(store.view('team').clusterCredential('for-ml')).toEqual({ broken })
+  expect(store.view('other').clusterCredential('for-ml')).toBeUndefined()
+  expect(store.view('team').clusterCredential('for-nobody')).toBeUndefined()
+  expect(store.view('team').names()).toEqual(['a', 'c', 'cluster/for-ml'])
+  expect(store.view('other').names()).toEqual([])
   expect(store.counts()).toEqual({ credentials: 1, clusterCredentials: 0, policies: 0, namespaces: 1 })
   store.put(credential('a'))
   expect(store.view('team').credential('a')).toMatchObject({ name: 'a' })

@@ -23,7 +23,7 @@ export function withDefaults(pod: PodObject): PodObject {
   stored.spec.terminationGracePeriodSeconds ??= 30
   stored.spec.enableServiceLinks ??= true
   stored.spec.securityContext ??= {}
-  stored.spec.serviceAccountName ??= 'default'
+  stored.spec.serviceAccountName ??= stored.spec.serviceAccount ?? 'default'
   stored.spec.serviceAccount ??= stored.spec.serviceAccountName
   for (const volume of stored.spec.volumes ?? []) defaultVolume(volume)
   for (const container of everyContainer(stored)) {
