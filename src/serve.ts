@@ -25,8 +25,6 @@ async function serve(config: Config): Promise<void> {
   await webhook.listen({ host: config.host, port: config.port })
   await listenForOps(ops, config)
 
-  lifecycle.phase = 'ready'
-  announce(config, webhook, ops, folder)
   stayUp(log, metrics)
   endOnSignal(lifecycle, async () => {
     await webhook.close()
@@ -34,6 +32,9 @@ async function serve(config: Config): Promise<void> {
     log.flush()
     process.exit(0)
   })
+  // Last: whoever reads that it is ready may send a signal at once.
+  lifecycle.phase = 'ready'
+  announce(config, webhook, ops, folder)
 }
 
 // ---- Parts -----------------------------------------------------------------------------------------------------------

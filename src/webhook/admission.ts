@@ -111,7 +111,8 @@ const NO_WARNINGS: readonly string[] = []
  */
 function auditedOutcome(outcome: Outcome): string {
   if (outcome.kind !== 'LeftAlone') return outcome.kind
-  return outcome.reason === 'AlreadyInjected' ? 'Injected' : outcome.reason
+  const hasAll = outcome.reason === 'AlreadyInjected' && outcome.credentials.length > 0
+  return hasAll ? 'Injected' : outcome.reason
 }
 
 /** `Credential/wandb-credentials,ClusterCredential/dockerhub`; without revisions, which may change between two rounds. */

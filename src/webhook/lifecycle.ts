@@ -21,6 +21,11 @@ export interface Lifecycle {
  */
 export function closeGracefully(app: FastifyInstance, lifecycle: Lifecycle): void {
   const open = trackConnections(app.server)
+  // Fastify says so to requests that begin now; those whose body is still coming must hear it too.
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (lifecycle.phase === 'closing') reply.header('connection', 'close')
+    done(null, payload)
+  })
   app.addHook('preClose', async () => {
     await sleep(lifecycle.lameDuck)
     // Node closes those that have been used and are idle, but takes one without any request yet for a busy one.
