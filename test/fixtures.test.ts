@@ -198,7 +198,7 @@ describe('as processes', () => {
     'inject: %s',
     async (name) => {
       const fixture = loadCase(name)
-      const program = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url))
+      const program = fileURLToPath(new URL('../bin/kubectl-credential.js', import.meta.url))
       const pod = join(fixture.folder, 'pod.yaml')
       const args = [
         'inject',

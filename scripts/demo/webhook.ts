@@ -35,7 +35,16 @@ const ANSWERS_WITHIN_MS = 10_000
 
 /** Throws, with what the process said, if it does not become ready. */
 export async function startWebhook(catalog: string): Promise<Webhook> {
-  const args = ['src/main.ts', 'serve', '--catalog', catalog, '--port', '0', '--log-level', 'error']
+  const args = [
+    'bin/credential-injector.js',
+    'serve',
+    '--catalog',
+    catalog,
+    '--port',
+    '0',
+    '--log-level',
+    'error',
+  ]
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
   // Whatever becomes of this process, that one does not outlive it.
   process.on('exit', () => child.kill('SIGKILL'))

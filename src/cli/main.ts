@@ -1,5 +1,3 @@
-#!/usr/bin/env node
-import { enableCompileCache } from 'node:module'
 import { Command, CommanderError } from 'commander'
 
 /** Every command: what help says, and its module, loaded only when it is called. */
@@ -12,8 +10,6 @@ const COMMANDS = {
 
 const WRONG_USAGE = 2
 
-// Compiled code is kept in the temporary folder: from the second time on, the start takes a third less.
-enableCompileCache()
 await main(process.argv.slice(2))
 
 async function main(args: string[]): Promise<void> {

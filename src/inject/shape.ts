@@ -3,47 +3,47 @@
  * looked at, once, and in the order in which it reads them.
  */
 
-type Check = (value: unknown, path: string) => string | undefined
+/** The problem as the end of a sentence whose beginning, the way to the value, is put together only if there is one. */
+type Check = (value: unknown) => string | undefined
 
-const text: Check = (value, path) => (typeof value === 'string' ? undefined : `${path} is not a string`)
-const flag: Check = (value, path) => (typeof value === 'boolean' ? undefined : `${path} is not a boolean`)
-const number: Check = (value, path) => (typeof value === 'number' ? undefined : `${path} is not a number`)
+const text: Check = (value) => (typeof value === 'string' ? undefined : ' is not a string')
+const flag: Check = (value) => (typeof value === 'boolean' ? undefined : ' is not a boolean')
+const number: Check = (value) => (typeof value === 'number' ? undefined : ' is not a number')
 
 /** Absent and null mean the same to Kubernetes. */
 const optional =
   (check: Check): Check =>
-  (value, path) =>
-    value === undefined || value === null ? undefined : check(value, path)
+  (value) =>
+    value === undefined || value === null ? undefined : check(value)
 
 function object(fields: Record<string, Check>): Check {
   const checks = Object.entries(fields)
-  return (value, path) => {
-    if (typeof value !== 'object' || value === null || Array.isArray(value))
-      return `${path || 'the pod'} is not an object`
+  return (value) => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return ' is not an object'
     for (const [name, check] of checks) {
-      const problem = check((value as Record<string, unknown>)[name], path === '' ? name : `${path}.${name}`)
-      if (problem) return problem
+      const problem = check((value as Record<string, unknown>)[name])
+      if (problem) return `.${name}${problem}`
     }
     return undefined
   }
 }
 
 function list(item: Check): Check {
-  return (value, path) => {
-    if (!Array.isArray(value)) return `${path} is not a list`
+  return (value) => {
+    if (!Array.isArray(value)) return ' is not a list'
     for (let index = 0; index < value.length; index++) {
-      const problem = item(value[index], `${path}[${index}]`)
-      if (problem) return problem
+      const problem = item(value[index])
+      if (problem) return `[${index}]${problem}`
     }
     return undefined
   }
 }
 
-const textMap: Check = (value, path) => {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return `${path} is not an object`
+const textMap: Check = (value) => {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return ' is not an object'
   for (const key in value) {
     if (typeof (value as Record<string, unknown>)[key] !== 'string')
-      return `${path}[${key.slice(0, 80)}] is not a string`
+      return `[${key.slice(0, 80)}] is not a string`
   }
   return undefined
 }
@@ -107,5 +107,6 @@ const pod = object({
 
 /** A sentence if a part of the pod that the engine reads has the wrong JSON type, such as `spec.containers[0].env is not a list`. */
 export function podShapeProblem(value: unknown): string | undefined {
-  return pod(value, '')
+  const problem = pod(value)
+  return problem?.startsWith('.') ? problem.slice(1) : problem && `the pod${problem}`
 }

@@ -34,7 +34,7 @@ afterAll(() => rmSync(folder, { recursive: true }))
 const file = (name: string) => join(folder, `${name}.yml.txt`)
 
 async function credential(args: string[], { input = '', env = {} } = {}) {
-  const child = spawn(process.execPath, ['src/cli/main.ts', ...args], {
+  const child = spawn(process.execPath, ['bin/kubectl-credential.js', ...args], {
     env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: undefined, ...env },
   })
   child.stdin.end(input)

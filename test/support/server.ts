@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { makeCertificates, writeCertificates } from '../../certs/make.ts'
 
-const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+const MAIN = fileURLToPath(new URL('../../bin/credential-injector.js', import.meta.url))
 const READY_WITHIN_MS = 20_000
 
 export interface RunningServer {
