@@ -75,7 +75,7 @@ const HTTP_SETTINGS = {
 const NO_QUERY = {}
 
 /** Parsed, the reviews of a batch take about ten times as much, which is about what a processor's second cache holds. */
-const BATCH_BYTES = 32 * 1024
+const BATCH_BYTES = 64 * 1024
 
 function addReviewRoute(app: FastifyInstance, parts: WebhookParts, refuse: Refuse): void {
   const budget: BodyBudget = { used: 0, limit: parts.largeBodiesInFlight ?? LARGE_BODIES_IN_FLIGHT_BYTES }

@@ -1,6 +1,6 @@
 /**
  * Hands over what arrives during one turn of the event loop together, in order, in groups whose sizes add up to at most
- * `room`. What is larger than that alone is handed over at once, alone.
+ * `room`. What would fill more than half of that is handed over at once, alone.
  *
  * Why: a review takes the processor through the TLS library, HTTP, the JSON parser, the engine and the log, more code and
  * data than its caches hold. One review after the other, each step finds the caches full of the other steps. A few reviews
@@ -18,7 +18,7 @@ export function inBatches<T>(
     for (const batch of groups(arrived, sizeOf, room)) handle(batch)
   }
   return (item) => {
-    if (sizeOf(item) > room) handle([item])
+    if (sizeOf(item) > room / 2) handle([item])
     // Immediates come after all the input of this turn and before that of the next.
     else if (waiting.push(item) === 1) setImmediate(handleAll)
   }
