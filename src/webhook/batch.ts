@@ -4,7 +4,7 @@
  *
  * Why: a review takes the processor through the TLS library, HTTP, the JSON parser, the engine and the log, more code and
  * data than its caches hold. One review after the other, each step finds the caches full of the other steps. A few reviews
- * together, step by step, find them warm: measured, half the processor time. A review that is alone waits for nothing.
+ * together, step by step, find them warm: measured, a quarter less processor time. A review that is alone waits for nothing.
  */
 export function inBatches<T>(
   sizeOf: (item: T) => number,
