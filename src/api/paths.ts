@@ -10,8 +10,10 @@ export function isWindowsPath(path: string): boolean {
   return WINDOWS_DRIVE.test(path)
 }
 
-/** Removes trailing and doubled slashes and `.` segments, so that equal folders are equal strings. Windows paths keep their drive.
- * A path without a slash in front begins at the root, as it does for the kubelet. */
+/**
+ * Removes trailing and doubled slashes and `.` segments, so that equal folders are equal strings. Windows paths keep their
+ * drive. A path without a slash in front begins at the root, as it does for the kubelet.
+ */
 export function normalizeFolder(path: string): string {
   if (isWindowsPath(path)) return normalizeWindows(path)
   // Nearly every path is already in its normal form; do not take it apart then.
@@ -36,25 +38,30 @@ export function folderKey(folder: string): string {
   return isWindowsPath(folder) ? folder.toLowerCase() : folder
 }
 
-/** The way from `folder` to what lies below it, with slashes; undefined if `path` does not lie there. Both as `folderKey`. */
+/** The way from `folder` to what lies below it, with slashes; undefined if `path` does not lie there. Both normalised. */
 export function below(path: string, folder: string): string | undefined {
-  const separator = isWindowsPath(folder) ? '\\' : '/'
-  if (!path.startsWith(folder + separator)) return undefined
+  const separator = separatorOf(folder)
+  if (!folderKey(path).startsWith(folderKey(folder) + separator)) return undefined
   return path.slice(folder.length + 1).replaceAll(separator, '/')
 }
 
-/** A text that is a path at or below the folder `home`, as a path in `folder`; any other text as it is. Both normalised. */
-export function moved(text: string, home: string, folder: string): string {
-  if (folderKey(home) === folderKey(folder)) return text
-  if (!isWindowsPath(home)) return isAtOrUnder(text, home) ? joined(folder, text.slice(home.length)) : text
-  if (!isWindowsPath(text)) return text
-  const path = normalizeWindows(text)
-  const isInside = isAtOrUnder(folderKey(path).replaceAll('\\', '/'), folderKey(home).replaceAll('\\', '/'))
-  return isInside ? joined(folder, path.slice(home.length)) : text
+/** The path of a file in `folder`, by its way from there with slashes. */
+export function inFolder(folder: string, way: string): string {
+  const separator = separatorOf(folder)
+  return folder + separator + way.replaceAll('/', separator)
 }
 
-function joined(folder: string, rest: string): string {
-  return folder + (isWindowsPath(folder) ? rest.replaceAll('/', '\\') : rest.replaceAll('\\', '/'))
+function separatorOf(folder: string): string {
+  return isWindowsPath(folder) ? '\\' : '/'
+}
+
+/** A text that is a path at or below the folder `home`, as a path in `folder`; any other text as it is. Both folders normalised. */
+export function moved(text: string, home: string, folder: string): string {
+  if (folderKey(home) === folderKey(folder)) return text
+  const path = isWindowsPath(text) ? normalizeWindows(text) : text
+  if (folderKey(path) === folderKey(home)) return folder
+  const way = below(path, home)
+  return way === undefined ? text : inFolder(folder, way)
 }
 
 /** True if `path` is `folder` or lies somewhere below it; both normalised. */

@@ -1,4 +1,4 @@
-import { below, folderKey, isAtOrUnder, isWindowsPath, normalizeFolder } from '../api/paths.ts'
+import { below, folderKey, inFolder, isAtOrUnder, isWindowsPath, normalizeFolder } from '../api/paths.ts'
 import type { Pod, VolumeMount } from '../api/pod.ts'
 import type { Claim } from './claims.ts'
 import type { Findings } from './findings.ts'
@@ -145,11 +145,9 @@ function hiddenBy(path: string, { folder, files }: FileClaim): string | undefine
   if (path === home) return folder
   const inside = below(path, home)
   if (inside === undefined) return undefined
-  const onWindows = isWindowsPath(folder)
-  const file = files?.find((candidate) =>
-    isAtOrUnder(onWindows ? candidate.path.toLowerCase() : candidate.path, inside),
-  )
-  return file && `${folder}${onWindows ? '\\' : '/'}${file.path}`
+  const keyOf = (file: ClaimedFile) => (isWindowsPath(folder) ? file.path.toLowerCase() : file.path)
+  const file = files?.find((candidate) => isAtOrUnder(keyOf(candidate), inside))
+  return file && inFolder(folder, file.path)
 }
 
 /** A path at which two file credentials cannot both have their way. */
