@@ -5,7 +5,8 @@
  *     node bench/load.ts URL BODY_FILE SECONDS CA_FILE     prints a `LoadResult`
  */
 import { readFileSync } from 'node:fs'
-import { connect, type TLSSocket } from 'node:tls'
+import type { TLSSocket } from 'node:tls'
+import { socketTo } from '../test/support/socket.ts'
 
 export interface LoadResult {
   /** Answers, and how many a second. */
@@ -22,7 +23,7 @@ const CONNECTIONS = 25
 
 const [url, bodyFile, seconds, caFile] = process.argv.slice(2) as [string, string, string, string]
 const { hostname, port, pathname } = new URL(url)
-const ca = readFileSync(caFile)
+const ca = readFileSync(caFile, 'utf8')
 const request = requestFor(readFileSync(bodyFile))
 
 const latencies: number[] = []
@@ -47,13 +48,7 @@ function requestFor(body: Buffer): Buffer {
 }
 
 function openConnection(): void {
-  const socket = connect({
-    host: hostname,
-    port: Number(port),
-    ca,
-    servername: 'localhost',
-    ALPNProtocols: ['http/1.1'],
-  })
+  const socket = socketTo({ url, ca })
   let sent = 0
   let received: Buffer | undefined
   const send = () => {

@@ -2,6 +2,7 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import type { LoadResult } from './load.ts'
 
@@ -49,7 +50,7 @@ export async function load(
   caFile: string,
 ): Promise<LoadResult> {
   const child = spawnPinned(LOAD_CORE, ['bench/load.ts', url, bodyFile, String(seconds), caFile])
-  return JSON.parse(await textOf(child))
+  return JSON.parse(await text(child.stdout as NodeJS.ReadableStream))
 }
 
 /** `taskset` replaces itself by the program, so the child is the program and its id the program's. */
@@ -61,19 +62,13 @@ function spawnPinned(core: number, args: readonly string[]): ChildProcess {
 }
 
 async function readyUrl(child: ChildProcess): Promise<string> {
-  let text = ''
+  let said = ''
   for await (const chunk of child.stdout as NodeJS.ReadableStream) {
-    text += chunk
-    const url = /is ready: (\S+)/.exec(text)?.[1]
+    said += chunk
+    const url = /is ready: (\S+)/.exec(said)?.[1]
     if (url) return url
   }
-  throw new Error(`A server ended before it was ready:\n${text}`)
-}
-
-async function textOf(child: ChildProcess): Promise<string> {
-  let text = ''
-  for await (const chunk of child.stdout as NodeJS.ReadableStream) text += chunk
-  return text
+  throw new Error(`A server ended before it was ready:\n${said}`)
 }
 
 function residentMemory(pid: number): number {

@@ -1,18 +1,17 @@
 import { INJECT } from '../annotations.ts'
 import type { Credential, NamespaceView, Policy } from '../api/catalog.ts'
-import { didYouMean, nearest } from '../api/nearest.ts'
 import { folderKey, isWindowsPath, mountPathProblem, moved, normalizeFolder } from '../api/paths.ts'
 import type { Pod } from '../api/pod.ts'
 import { matchesSelector } from '../api/selector.ts'
 import type { Findings } from './findings.ts'
 import {
   annotationField,
-  bareNames,
   type CredentialName,
   clip,
   type PodRequest,
   parseCredentialName,
 } from './request.ts'
+import { suggestion } from './suggestion.ts'
 import { isWindows } from './targets.ts'
 
 /**
@@ -166,19 +165,10 @@ function resolve(
 }
 
 function notFound(name: CredentialName, view: NamespaceView): string {
-  const kind = name.cluster ? 'ClusterCredential' : 'credential'
-  return `${kind} ${name.name} does not exist in namespace ${view.namespace}${suggestion(name, view.names())}`
-}
-
-function suggestion({ cluster, name }: CredentialName, names: readonly string[]): string {
-  if (!cluster) return didYouMean(name, bareNames(names))
-  if (names.includes(name)) return `; did you mean "${name}"?`
-  const found = nearest(name, clusterNames(names))
-  return found === undefined ? '' : `; did you mean "cluster/${found}"?`
-}
-
-function clusterNames(names: readonly string[]): string[] {
-  return bareNames(names.filter((written) => written.startsWith('cluster/')))
+  const [kind, written] = name.cluster
+    ? ['ClusterCredential', `cluster/${name.name}`]
+    : ['credential', name.name]
+  return `${kind} ${name.name} does not exist in namespace ${view.namespace}${suggestion(written, view.names())}`
 }
 
 function serviceAccountProblem(

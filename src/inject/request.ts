@@ -14,6 +14,7 @@ import type { NamespaceView } from '../api/catalog.ts'
 import { didYouMean } from '../api/nearest.ts'
 import type { Pod } from '../api/pod.ts'
 import type { Findings } from './findings.ts'
+import { suggestion } from './suggestion.ts'
 
 /** One item of the inject annotation, or of a policy's list. */
 export interface CredentialName {
@@ -83,13 +84,8 @@ function readName(item: string): CredentialName | undefined {
 
 function invalidName(item: string, view: NamespaceView): string {
   const [written] = item.split('=', 1) as [string]
-  const hint = didYouMean(written.trim().slice(0, 253), [...view.names(), ...bareNames(view.names())])
+  const hint = suggestion(written.trim().slice(0, 253), view.names())
   return `"${clip(item)}" is not a credential: write NAME, cluster/NAME or NAME=/path, with a name of lower-case letters, digits, "-" and "."${hint}`
-}
-
-/** Names of credentials as they may be written where it does not matter whose they are. */
-export function bareNames(names: readonly string[]): string[] {
-  return names.map((written) => written.replace('cluster/', ''))
 }
 
 function readMode(text: string | undefined, findings: Findings): ConflictMode {
@@ -151,14 +147,13 @@ function denyUnknownContainers(
   }
 }
 
+/** Without the prefix, which a misspelt one has too. */
+const KNOWN_KEYS = KNOWN_ANNOTATIONS.map((known) => known.slice(PREFIX.length))
+
 function warnAboutUnknownKeys(annotations: Record<string, string>, findings: Findings): void {
   for (const key in annotations) {
     if (!key.startsWith(PREFIX) || (KNOWN_ANNOTATIONS as readonly string[]).includes(key)) continue
-    const ours = key.slice(PREFIX.length)
-    const hint = didYouMean(
-      ours,
-      KNOWN_ANNOTATIONS.map((known) => known.slice(PREFIX.length)),
-    )
+    const hint = didYouMean(key.slice(PREFIX.length), KNOWN_KEYS)
     findings.warn('UnknownAnnotation', `nothing reads ${key}${hint}`)
   }
 }

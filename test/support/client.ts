@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import { Agent, request } from 'node:https'
+import { text } from 'node:stream/consumers'
 
 export interface Answer {
   readonly status: number
@@ -67,11 +68,22 @@ export function apiServerClient({ url, ca }: { url: string; ca: string }): ApiSe
   }
 }
 
-/** Reads an answer whole. */
-export async function answerOf(answer: IncomingMessage): Promise<Answer> {
-  let text = ''
-  for await (const part of answer.setEncoding('utf8')) text += part
-  return { status: answer.statusCode as number, headers: answer.headers, text, json: () => JSON.parse(text) }
+async function answerOf(answer: IncomingMessage): Promise<Answer> {
+  const whole = await text(answer)
+  return {
+    status: answer.statusCode as number,
+    headers: answer.headers,
+    text: whole,
+    json: () => JSON.parse(whole),
+  }
+}
+
+/** A pod of one container, `main`, that asks for these credentials. */
+export function podAsking(names: string, metadata: object = {}) {
+  return {
+    metadata: { name: 'train', annotations: { 'credentials.run.ai/inject': names }, ...metadata },
+    spec: { containers: [{ name: 'main', image: 'registry.example/train:1' }] },
+  }
 }
 
 /** The review that an API server sends when this pod is created. */

@@ -1,8 +1,6 @@
 /** The webhook in this process, over real TLS, with whatever parts a test wants to be different. */
-import { once } from 'node:events'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { connect, type TLSSocket } from 'node:tls'
 import { excludedNamespaces } from '../../src/store/memory.ts'
 import { buildWebhook, REVIEW_PATH, type WebhookParts } from '../../src/webhook/app.ts'
 import { logTo } from '../../src/webhook/log.ts'
@@ -48,27 +46,6 @@ export async function openWebhook({ store, ...others }: Parts): Promise<OpenWebh
       await webhook.close()
     },
   }
-}
-
-/** A TLS connection to the webhook, for bytes that no HTTP client would send. */
-export async function openSocket({ url, ca }: { url: string; ca: string }): Promise<TLSSocket> {
-  const { hostname, port } = new URL(url)
-  const socket = connect({
-    host: hostname,
-    port: Number(port),
-    ca,
-    servername: 'localhost',
-    ALPNProtocols: ['http/1.1'],
-  })
-  await once(socket, 'secureConnect')
-  return socket
-}
-
-/** Everything that comes until the other side ends the connection. */
-export async function textUntilEnd(socket: TLSSocket): Promise<string> {
-  let text = ''
-  for await (const chunk of socket.setEncoding('utf8')) text += chunk
-  return text
 }
 
 const EVENTUALLY_MS = 15_000

@@ -1,8 +1,10 @@
 /** What the webhook answers, with status, headers and body, to everything that may arrive. */
+import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createMemoryStore } from '../../src/store/memory.ts'
-import { type Answer, type PostOptions, reviewOf } from '../support/client.ts'
-import { type OpenWebhook, openSocket, openWebhook, textUntilEnd } from '../support/webhook.ts'
+import { type Answer, type PostOptions, podAsking, reviewOf } from '../support/client.ts'
+import { openSocket } from '../support/socket.ts'
+import { type OpenWebhook, openWebhook } from '../support/webhook.ts'
 
 const memory = createMemoryStore()
 memory.put({
@@ -34,10 +36,6 @@ beforeAll(async () => {
 })
 afterAll(() => webhook.close())
 
-const podAsking = (names: string, extra: object = {}) => ({
-  metadata: { name: 'train', annotations: { 'credentials.run.ai/inject': names }, ...extra },
-  spec: { containers: [{ name: 'main', image: 'registry.example/train:1' }] },
-})
 const GOOD = JSON.stringify(reviewOf(podAsking('wandb'), 'team'))
 const reviewWith = (request: object, review: object = {}) => {
   const whole = reviewOf(podAsking('wandb'), 'team')
@@ -174,9 +172,13 @@ describe('what is no review is refused with a Status that says what was expected
     expect((await webhook.client.post(GOOD, options)).status).toBe(200)
     const socket = await openSocket(webhook)
     socket.write('POST /mutate/pods HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}')
-    expect(await textUntilEnd(socket)).toMatch(/^HTTP\/1\.1 415 [\s\S]*none was given/)
+    expect(await text(socket)).toMatch(/^HTTP\/1\.1 415 [\s\S]*none was given/)
   })
 })
+
+async function bytesInFlight({ metrics }: OpenWebhook): Promise<number> {
+  return Number(/large_reviews_in_flight_bytes (\d+)/.exec(await metrics.text())?.[1])
+}
 
 describe('too large and too much', () => {
   const SEVEN_MIB = 7 * 1024 * 1024
@@ -195,7 +197,7 @@ describe('too large and too much', () => {
     const mebibyte = `100000\r\n${' '.repeat(1024 * 1024)}\r\n`
     for (let count = 0; count < 8; count++) socket.write(mebibyte)
     socket.write('0\r\n\r\n')
-    expect(await textUntilEnd(socket)).toMatch(/^HTTP\/1\.1 413 /)
+    expect(await text(socket)).toMatch(/^HTTP\/1\.1 413 /)
     await expectStillGood()
   })
 
@@ -212,9 +214,7 @@ describe('too large and too much', () => {
     socket.write(
       `POST /mutate/pods HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\nConnection: close\r\n\r\n${padding}`,
     )
-    const inFlight = async () =>
-      Number(/large_reviews_in_flight_bytes (\d+)/.exec(await small.metrics.text())?.[1])
-    while ((await inFlight()) < padding.length) await new Promise(setImmediate)
+    while ((await bytesInFlight(small)) < padding.length) await new Promise(setImmediate)
 
     const refused = await small.client.post(GOOD + padding)
     expectStatus(refused, 503, 'ServiceUnavailable', /^Too many large reviews at once/)
@@ -222,9 +222,9 @@ describe('too large and too much', () => {
     await expectStillGood(small.client)
 
     socket.write(GOOD)
-    expect(await textUntilEnd(socket)).toMatch(/^HTTP\/1\.1 200 /)
+    expect(await text(socket)).toMatch(/^HTTP\/1\.1 200 /)
     expect((await small.client.post(GOOD + padding)).status).toBe(200)
-    expect(await inFlight()).toBe(0)
+    expect(await bytesInFlight(small)).toBe(0)
     await small.close()
   })
 
@@ -234,11 +234,9 @@ describe('too large and too much', () => {
     socket.write(
       `POST /mutate/pods HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 140000\r\n\r\n${' '.repeat(100_000)}`,
     )
-    const inFlight = async () =>
-      Number(/large_reviews_in_flight_bytes (\d+)/.exec(await small.metrics.text())?.[1])
-    while ((await inFlight()) < 100_000) await new Promise(setImmediate)
+    while ((await bytesInFlight(small)) < 100_000) await new Promise(setImmediate)
     socket.destroy()
-    while ((await inFlight()) > 0) await new Promise(setImmediate)
+    while ((await bytesInFlight(small)) > 0) await new Promise(setImmediate)
     await small.close()
   })
 })
@@ -256,9 +254,9 @@ describe('what is not HTTP', () => {
   ])('%s', async (_, bytes, status) => {
     const socket = await openSocket(webhook)
     socket.write(bytes)
-    const text = await textUntilEnd(socket)
-    expect(text).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `))
-    expect(JSON.parse(text.split('\r\n\r\n')[1] as string)).toMatchObject({ kind: 'Status', code: status })
+    const answer = await text(socket)
+    expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `))
+    expect(JSON.parse(answer.split('\r\n\r\n')[1] as string)).toMatchObject({ kind: 'Status', code: status })
     await expectStillGood()
   })
 })
@@ -359,14 +357,12 @@ describe('connections', () => {
     const closed = ending.close()
     const late = await openSocket(ending)
     late.write('GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n')
-    expect(await textUntilEnd(late)).toMatch(/^HTTP\/1\.1 503 [\s\S]*connection: close/i)
+    expect(await text(late)).toMatch(/^HTTP\/1\.1 503 [\s\S]*connection: close/i)
     const review = await openSocket(ending)
     review.write(
       `POST /mutate/pods HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${GOOD.length}\r\n\r\n${GOOD}`,
     )
-    expect(await textUntilEnd(review)).toMatch(
-      /^HTTP\/1\.1 200 [\s\S]*connection: close[\s\S]*"allowed":true/i,
-    )
+    expect(await text(review)).toMatch(/^HTTP\/1\.1 200 [\s\S]*connection: close[\s\S]*"allowed":true/i)
     await closed
   })
 })

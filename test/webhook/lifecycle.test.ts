@@ -1,11 +1,12 @@
 /** The program as a process, under steady load: what may change beneath it, and its end, without a failed request. */
-import { appendFileSync, copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { makeCertificates, writeCertificates } from '../../certs/make.ts'
-import { type ApiServerClient, apiServerClient, reviewOf } from '../support/client.ts'
+import { type ApiServerClient, apiServerClient, podAsking, reviewOf } from '../support/client.ts'
 import { type RunningServer, startServer, writeFolder } from '../support/server.ts'
-import { eventually, openSocket } from '../support/webhook.ts'
+import { openSocket } from '../support/socket.ts'
+import { eventually } from '../support/webhook.ts'
 
 const credential = (name: string, key: string) => `apiVersion: run.ai/v1
 kind: Credential
@@ -18,11 +19,6 @@ metadata: { name: ${name}-secret, namespace: default }
 stringData: { ${key}: invented-value }
 `
 const CATALOG = { 'steady.yaml': credential('steady', 'STEADY') }
-
-const podAsking = (names: string) => ({
-  metadata: { name: 'train', annotations: { 'credentials.run.ai/inject': names } },
-  spec: { containers: [{ name: 'main', image: 'registry.example/train:1' }] },
-})
 
 const opened: { stop(): unknown }[] = []
 afterEach(async () => {
@@ -218,13 +214,14 @@ describe('the catalogue', () => {
   })
 
   test('a file that takes the place of another, as editors save, is read', async () => {
-    const folder = writeFolder(CATALOG)
+    const folder = writeFolder({ ...CATALOG, 'edited.yaml': credential('edited', 'BEFORE') })
     const server = await start(folder)
     const client = clientOf(server)
-    const other = join(writeFolder({ 'x.yaml': credential('saved', 'SAVED') }), 'x.yaml')
-    copyFileSync(other, join(folder, '.saved.tmp'))
-    expect(readFileSync(other, 'utf8')).toContain('SAVED')
-    copyFileSync(join(folder, '.saved.tmp'), join(folder, 'saved.yaml'))
-    await eventually('the saved file', async () => (await client.createPod(podAsking('saved'))).allowed)
+    writeFileSync(join(folder, '.edited.tmp'), credential('edited', 'AFTER'))
+    renameSync(join(folder, '.edited.tmp'), join(folder, 'edited.yaml'))
+    await eventually('the saved file', async () => {
+      const { patch } = await client.createPod(podAsking('edited'))
+      return Buffer.from(patch, 'base64').includes('AFTER')
+    })
   })
 })

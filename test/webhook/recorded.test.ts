@@ -22,6 +22,9 @@ test('there are all of them', () => expect(names.length).toBeGreaterThanOrEqual(
 describe.each(names)('%s', (name) => {
   const bytes = bytesOf(name)
   const { apiVersion, request } = JSON.parse(bytes.toString())
+  const annotations = request.object.metadata.annotations ?? {}
+  const isCreatedPod = request.operation === 'CREATE' && request.kind.kind === 'Pod'
+  const asks = 'credentials.run.ai/inject' in annotations && !('kubernetes.io/config.mirror' in annotations)
 
   test('is answered', async () => {
     const answer = await webhook.client.post(bytes, { path: '/mutate/pods?timeout=10s' })
@@ -35,6 +38,7 @@ describe.each(names)('%s', (name) => {
 
   test('its patch applies, and a second round has nothing to add', async () => {
     const { response } = (await webhook.client.post(bytes)).json()
+    expect(response.patch !== undefined).toBe(isCreatedPod && asks)
     if (response.patch === undefined) return
     const patch = JSON.parse(Buffer.from(response.patch, 'base64').toString())
     const object = jsonpatch.apply_patch(structuredClone(request.object), patch)
