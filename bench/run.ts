@@ -21,7 +21,12 @@ const SECONDS = IS_QUICK ? 1 : 3
 const ROUNDS = IS_QUICK ? 3 : 7
 const WARM_UP_SECONDS = 2
 
-const START = manifest.scripts.start.replace(/^node /, '').split(' ')
+/** Flags of Node as `npm start` has them, and the program as the image has it. */
+const START = [
+  ...manifest.scripts.start.split(' ').filter((word) => word.startsWith('--')),
+  'dist/webhook.js',
+  'serve',
+]
 
 const root = mkdtempSync(join(tmpdir(), 'credential-injector-bench-'))
 const at = (name: string) => join(root, name)
@@ -54,7 +59,6 @@ async function writeInputs(): Promise<void> {
   }
 }
 
-/** As `npm start` does. */
 function startWebhook(catalog: string): Promise<Server> {
   const tls = ['--tls-cert', at('tls.crt'), '--tls-key', at('tls.key')]
   return startServer([...START, '--catalog', at(catalog), '--port', '0', ...tls])

@@ -205,7 +205,7 @@ function platformProblem(path: string, pod: Pod): string | undefined {
 
 /** One credential at one place counts once, for the sake of the strongest that asks for it (claims come strongest first). */
 function withoutRepeats(claims: Claim[]): Claim[] {
-  if (claims.length < 2) return claims
+  if (new Set(claims.map(({ credential }) => credential)).size === claims.length) return claims
   const first = new Map<string, Claim>()
   for (const claim of claims) {
     const key = `${claim.credential.kind}/${claim.credential.name}=${folderKey(claim.folder ?? '')}`

@@ -21,7 +21,20 @@ export interface Projection {
  */
 export function volumeName(projection: Projection, attempt = 0): string {
   const content = canonical(projection)
-  return `credential-${hash('sha256', attempt === 0 ? content : `${content}#${attempt}`, 'hex').slice(0, 16)}`
+  return `credential-${digest(attempt === 0 ? content : `${content}#${attempt}`)}`
+}
+
+/** Contents repeat from pod to pod, and hashing one takes as long as everything else about its volume. */
+const digests = new Map<string, string>()
+const MOST_DIGESTS = 2000
+
+function digest(content: string): string {
+  const known = digests.get(content)
+  if (known !== undefined) return known
+  if (digests.size >= MOST_DIGESTS) digests.clear()
+  const made = hash('sha256', content, 'hex').slice(0, 16)
+  digests.set(content, made)
+  return made
 }
 
 /** The volume as it stands in the pod. */

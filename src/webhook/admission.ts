@@ -1,6 +1,4 @@
-import jsonpatch from 'jsonpatch'
 import type { NamespaceView, Store } from '../api/catalog.ts'
-import type { Pod } from '../api/pod.ts'
 import type { LeftAloneReason } from '../api/reasons.ts'
 import {
   type InjectedCredential,
@@ -10,6 +8,7 @@ import {
   presentWarnings,
 } from '../inject/index.ts'
 import { allow, allowWithPatch, deny, type Remarks } from './answers.ts'
+import { applyInPlace } from './apply.ts'
 import type { Review } from './review.ts'
 
 export interface AdmissionSettings {
@@ -73,15 +72,6 @@ function injected(
     return { body: allow(review, PATCH_DROPPED), patchBug }
   }
   return { body: allowWithPatch(review, patchJson, remarksOn(outcome)) }
-}
-
-const { JSONPatch } = jsonpatch as unknown as {
-  JSONPatch: new (patch: readonly unknown[], mutate: boolean) => { apply(pod: Pod): Pod }
-}
-
-/** RFC 6902; throws if an operation has nowhere to go. No copy is made of the pod. */
-function applyInPlace(pod: Pod, patch: readonly unknown[]): void {
-  new JSONPatch(patch, true).apply(pod)
 }
 
 const PATCH_DROPPED: Remarks = {
