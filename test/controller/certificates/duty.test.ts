@@ -32,6 +32,12 @@ async function installed(now?: number) {
   return world
 }
 
+function rotateBy(world: World, annotation: string): void {
+  world.cluster.change(CA, (secret) => {
+    secret.metadata.annotations = { [annotation]: 'now' }
+  })
+}
+
 describe('a new cluster', () => {
   test('gets an authority, is told to trust it, and gets a serving certificate: in this order and at once', async () => {
     const world = new World()
@@ -217,10 +223,7 @@ describe('a new authority is trusted before it signs, and the old one until nobo
       world.cluster.change(CA, (secret) => {
         secret.data['tls.key'] = ''
       }),
-    'when somebody asks': (world) =>
-      world.cluster.change(CA, (secret) => {
-        secret.metadata.annotations = { 'credentials.run.ai/rotate': 'now' }
-      }),
+    'when somebody asks': (world) => rotateBy(world, 'credentials.run.ai/rotate'),
   }
   test.for(Object.entries(cases))('%s', async ([, happen]) => {
     const world = await installed()
@@ -268,6 +271,26 @@ describe('a new authority is trusted before it signs, and the old one until nobo
     await world.settle()
     expect(isTrusted(world.text(SERVING, 'tls.crt'), world.bundles(PODS)[0] as string, world.now)).toBe(true)
   })
+
+  test.for([
+    [
+      'as the authority’s Secret has them on record',
+      (world: World) => rotateBy(world, 'credentials.run.ai/rotate'),
+    ],
+    ['as the serving certificate’s Secret has its own', (world: World) => world.cluster.delete(CA)],
+  ] as const)(
+    'webhook configurations that are installed anew get both authorities, %s',
+    async ([, happen]) => {
+      const world = await installed()
+      const oldCa = world.text(CA, 'tls.crt')
+      happen(world)
+      if (world.cluster.objects.has(CA)) await world.settle()
+      world.installConfigurations()
+      await world.settle()
+      expect(world.bundles(WORKLOADS)[1]).toBe(world.text(CA, 'tls.crt') + oldCa)
+      expect(world.text(CA, 'tls.crt')).not.toBe(oldCa)
+    },
+  )
 
   test('an authority that comes back from a backup is trusted for a while before it signs', async () => {
     const world = await installed()
