@@ -54,6 +54,7 @@ export interface CertificateEvent {
 }
 
 export interface CertificateDuty {
+  readonly name: string
   /** Until the signal; only while this process leads. Never rejects: what fails is logged and tried again. */
   run(signal: AbortSignal): Promise<void>
   /** Takes every step that is due and returns when the next may be, in milliseconds since 1970. Rejects with what failed. */
@@ -127,6 +128,7 @@ export function createCertificateDuty(options: CertificateDutyOptions): Certific
   }
 
   return {
+    name: 'certificates',
     reconcile,
     async run(signal) {
       const wake = createWake()
