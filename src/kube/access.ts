@@ -129,7 +129,7 @@ async function readKubeconfig(file: string): Promise<Kubeconfig> {
   const { load } = await import('js-yaml')
   let config: unknown
   try {
-    config = load(text)
+    config = text.trim() === '' ? undefined : load(text)
   } catch {
     // The parser's own words show a part of the file, and it has keys in it.
     throw new AccessError(`The kubeconfig ${file} is not YAML.`)

@@ -246,7 +246,7 @@ export function startReflector<Source extends KubeObject, Kept>(
       })
       for await (const event of stream) {
         alive()
-        apply(event as Event)
+        apply((event ?? {}) as Event)
         events++
         worked()
       }
