@@ -11,6 +11,13 @@ import {
   WRONG_USAGE,
 } from '../config.ts'
 
+import {
+  addCertificateFlags,
+  type CertificateFlags,
+  type CertificateSettings,
+  certificateSettings,
+} from '../controller/certificates/settings.ts'
+
 /** What `credential-injector controller` was asked to do: flags first, then the environment, then defaults. */
 export interface ControllerConfig {
   /** Of a cluster that it is not a pod of; undefined for the pod's own service account. */
@@ -25,10 +32,12 @@ export interface ControllerConfig {
   readonly leaderElect: boolean
   /** How long a lease holds that nobody renews, in milliseconds. */
   readonly leaseDuration: number
+  /** Undefined if somebody else makes the webhook's certificates. */
+  readonly certificates: CertificateSettings | undefined
   readonly logLevel: LogLevel
 }
 
-interface Flags {
+interface Flags extends CertificateFlags {
   kubeconfig?: string
   context?: string
   namespace: string
@@ -51,14 +60,27 @@ export function readControllerConfig(argv: readonly string[]): ControllerConfig 
     if (error instanceof CommanderError) throw new CommandLineEnd('', error.exitCode === 0 ? 0 : WRONG_USAGE)
     throw error
   }
-  const { kubeconfig, context, leaseDuration, ...flags } = program.opts<Flags>()
+  const flags = program.opts<Flags>()
+  const { kubeconfig, context, namespace, host, metricsPort, leaderElect, leaseDuration, logLevel } = flags
   if (context !== undefined && kubeconfig === undefined)
     throw mistake('--context names a context of a kubeconfig: give --kubeconfig FILE too.')
-  return Object.freeze({ ...flags, kubeconfig, context, leaseDuration: leaseDuration * 1000 })
+  return Object.freeze({
+    ...{ kubeconfig, context, namespace, host, metricsPort, leaderElect, logLevel },
+    leaseDuration: leaseDuration * 1000,
+    certificates: certificatesOf(flags),
+  })
+}
+
+function certificatesOf(flags: CertificateFlags): CertificateSettings | undefined {
+  try {
+    return certificateSettings(flags)
+  } catch (error) {
+    throw mistake((error as Error).message)
+  }
 }
 
 function commandLine(): Command {
-  return new Command('credential-injector controller')
+  const command = new Command('credential-injector controller')
     .description(
       'Keep the status of Credentials and ClusterCredentials up to date: is the Secret there, and does it look right?',
     )
@@ -123,6 +145,7 @@ function commandLine(): Command {
         .default('info'),
     )
     .allowExcessArguments(false)
+  return addCertificateFlags(command)
 }
 
 function trueOrFalse(text: string): boolean {

@@ -11,6 +11,7 @@ import { endOnSignal, stayUp } from '../process/ending.ts'
 import type { Lifecycle } from '../process/lifecycle.ts'
 import { type BaseLog, loggerOn, standardError } from '../process/log.ts'
 import { buildOps } from '../process/ops.ts'
+import { createCertificateDuty } from './certificates/index.ts'
 import type { Duty } from './duties.ts'
 import { type ControllerMetrics, createControllerMetrics } from './metrics.ts'
 import { countCredentials, createStatusDuty, type StatusDuty } from './status/duty.ts'
@@ -43,8 +44,8 @@ async function control(config: ControllerConfig): Promise<void> {
   const statusParts = { client, watched, events, metrics, log, ownNamespace: config.namespace, isLeading }
   status = createStatusDuty(statusParts)
   measure(metrics, watched, status, isLeading)
-  /** Everything that is done while leading; certificates, copies, policies and rotation go here. */
-  const duties: Duty[] = [status]
+  /** Everything that is done while leading; copies, policies and rotation go here. */
+  const duties: Duty[] = [status, ...certificateDuties(config, client, events, metrics, log)]
 
   let election: Election | undefined
   let work: Promise<unknown> = Promise.resolve()
@@ -92,6 +93,24 @@ function eventsFrom(
       log.warn({ reason, problem: error.message }, 'an event could not be sent')
     },
   })
+}
+
+/** One, where nobody else makes the webhook's certificates. */
+function certificateDuties(
+  { namespace, certificates }: ControllerConfig,
+  client: KubeClient,
+  events: EventSender,
+  metrics: ControllerMetrics,
+  log: BaseLog,
+): Duty[] {
+  if (!certificates) return []
+  const duty = createCertificateDuty({
+    ...certificates,
+    ...{ client, namespace, log },
+    metrics: metrics.certificates(),
+    onEvent: ({ secret, ...event }) => events.send({ apiVersion: 'v1', kind: 'Secret', ...secret }, event),
+  })
+  return [duty]
 }
 
 function watch(

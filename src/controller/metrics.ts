@@ -1,5 +1,6 @@
 import { Gauge } from 'prom-client'
 import { type BaseMetrics, createRegistry, PREFIX } from '../process/metrics.ts'
+import { type CertificateMetrics, createCertificateMetrics } from './certificates/metrics.ts'
 
 /** What the controller counts; docs/controller.md says what each is for. */
 export interface ControllerMetrics extends BaseMetrics {
@@ -13,6 +14,8 @@ export interface ControllerMetrics extends BaseMetrics {
   credentials(counts: () => Iterable<CredentialCount>): void
   /** Seconds since the API server last proved to be in contact, by what is watched. */
   staleness(seconds: () => Iterable<readonly [resource: string, seconds: number]>): void
+  /** Those of self-managed certificates, which are there from this call on: to be called once. */
+  certificates(): CertificateMetrics
 }
 
 export interface CredentialCount {
@@ -48,6 +51,7 @@ export function createControllerMetrics(): ControllerMetrics {
 
   return {
     ...base,
+    certificates: () => createCertificateMetrics(registers),
     reconciled: (result) => results.add(result),
     secretRead: () => void reads++,
     eventSent: (type) => events.add(type),
