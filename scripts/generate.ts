@@ -5,11 +5,18 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { z } from 'zod'
 import { DENIALS, LEFT_ALONE, WARNINGS } from '../src/api/reasons.ts'
 import { KINDS } from '../src/api/schema.ts'
+import { chartReadme, chartWithVersion, valuesSchema } from './generate/chart.ts'
+
+const CHART = 'charts/credential-injector'
 
 /** Path from the project's root, and what belongs there. */
 const GENERATED: Record<string, () => string> = {
   'src/api/schemas.generated.json': schemas,
   'docs/reasons.md': reasonsPage,
+  [`${CHART}/values.schema.json`]: () => valuesSchema(source(`${CHART}/values.yaml`)),
+  [`${CHART}/README.md`]: () => chartReadme(source(`${CHART}/values.yaml`)),
+  [`${CHART}/Chart.yaml`]: () =>
+    chartWithVersion(source(`${CHART}/Chart.yaml`), JSON.parse(source('package.json')).version),
 }
 
 function main(act: (path: string, content: string) => void): void {
@@ -34,6 +41,10 @@ function current(path: string): string | undefined {
   } catch {
     return undefined
   }
+}
+
+function source(path: string): string {
+  return readFileSync(absolute(path), 'utf8')
 }
 
 function absolute(path: string): URL {
