@@ -179,11 +179,11 @@ describe('rights', () => {
     'run.ai: credentials/status,clustercredentials/status,credentialpolicies/status: update,patch',
     NAMESPACES,
     'core: secrets: get,list,watch',
-    'core,events.k8s.io: events: create,patch',
+    'core: events: create,patch',
   ]
   const OWN_NAMESPACE = [
     'coordination.k8s.io: leases: create',
-    'coordination.k8s.io: leases [credential-injector-controller]: get,update,patch',
+    'coordination.k8s.io: leases [credential-injector-controller]: get,update',
     'core: secrets: create',
   ]
 
@@ -627,6 +627,14 @@ describe('values that contradict each other are refused with a sentence that say
     [
       { certificates: { mode: 'selfManaged', existing: { secretName: 'tls' } } },
       'certificates.existing is given, but certificates.mode is selfManaged: set the mode to existing, or leave certificates.existing out.',
+    ],
+    [
+      { certificates: { mode: 'selfManaged', selfManaged: { caValidity: '100d', validity: '30d' } } },
+      'certificates.selfManaged.caValidity (100d) must be at least five times validity (30d): a certificate cannot outlive its CA.',
+    ],
+    [
+      { certificates: { mode: 'selfManaged', selfManaged: { validity: '10m' } } },
+      'certificates.selfManaged.validity is 10m, too short for pods to take up the next one in time: give it 1h or more.',
     ],
     [
       certManager({ caDuration: '24h', caRenewBefore: '24h' }),

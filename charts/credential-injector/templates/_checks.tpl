@@ -30,6 +30,16 @@ Every sentence says what to do.
   {{- fail (printf "certificates.existing is given, but certificates.mode is %s: set the mode to existing, or leave certificates.existing out." $mode) -}}
 {{- end -}}
 {{- end -}}
+{{- if eq $mode "selfManaged" -}}
+  {{- with .Values.certificates.selfManaged -}}
+  {{- if lt (include "credential-injector.seconds" .caValidity | int) (include "credential-injector.seconds" .validity | int | mul 5 | int) -}}
+    {{- fail (printf "certificates.selfManaged.caValidity (%s) must be at least five times validity (%s): a certificate cannot outlive its CA." .caValidity .validity) -}}
+  {{- end -}}
+  {{- if lt (include "credential-injector.seconds" .validity | int) 3600 -}}
+    {{- fail (printf "certificates.selfManaged.validity is %s, too short for pods to take up the next one in time: give it 1h or more." .validity) -}}
+  {{- end -}}
+  {{- end -}}
+{{- end -}}
 {{- if eq $mode "certManager" -}}
   {{- if not (.Capabilities.APIVersions.Has "cert-manager.io/v1") -}}
     {{- fail "certificates.mode is certManager, but this cluster has no cert-manager (no API cert-manager.io/v1): install it first, or set certificates.mode to selfManaged. When you render without a cluster, add --api-versions cert-manager.io/v1." -}}
@@ -46,6 +56,12 @@ Every sentence says what to do.
   {{- end -}}
   {{- end -}}
 {{- end -}}
+{{- end }}
+
+{{/* A duration such as 90d. */}}
+{{- define "credential-injector.seconds" -}}
+{{- $unit := regexFind "[smhd]$" . -}}
+{{- mul (trimSuffix $unit . | int) (get (dict "s" 1 "m" 60 "h" 3600 "d" 86400) $unit) -}}
 {{- end }}
 
 {{- define "credential-injector.checks.webhook" -}}

@@ -43,10 +43,6 @@ have 63 characters, begins with a letter and has no dot; release names have none
 {{- end -}}
 {{- end }}
 
-{{- define "credential-injector.revisionKey.name" -}}
-{{ include "credential-injector.fullname" . }}-revision-key
-{{- end }}
-
 {{- define "credential-injector.priorityClass.name" -}}
 {{- if .Values.priorityClass.create -}}
 {{ include "credential-injector.fullname" . }}
@@ -87,7 +83,7 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 {{- define "credential-injector.selector" -}}
 {{- $root := index . 0 -}}
 app.kubernetes.io/name: {{ include "credential-injector.name" $root }}
-app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
 {{- with index . 1 }}
 app.kubernetes.io/component: {{ . }}
 {{- end }}

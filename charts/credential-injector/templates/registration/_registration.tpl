@@ -20,7 +20,7 @@ annotations:
 {{- $root := index . 0 -}}
 service:
   name: {{ include "credential-injector.webhook.name" $root }}
-  namespace: {{ $root.Release.Namespace }}
+  namespace: {{ $root.Release.Namespace | quote }}
   path: {{ index . 1 }}
   port: 443
 {{- with include "credential-injector.registration.caBundle" $root }}
