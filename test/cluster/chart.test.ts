@@ -1,7 +1,9 @@
 /** What the chart makes of values, by the real helm; no cluster is asked. Theme by theme. */
 import { createHash } from 'node:crypto'
+import { Command } from 'commander'
 import { describe, expect, test } from 'vitest'
 import { readConfig } from '../../src/config.ts'
+import { addCertificateFlags, certificateSettings } from '../../src/controller/certificates/settings.ts'
 import { ALL_APIS, CHART, helm, type Rendering, refusal, render, type Values } from './support/helm.ts'
 
 const PEM = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n'
@@ -306,10 +308,9 @@ describe('pods', () => {
     expect(hasToken(rendered.one('Pod').spec)).toBe(false)
   })
 
-  test('run what the programs understand', async () => {
+  test('of the webhook run with flags that the program understands', async () => {
     const webhook = (await render({})).one('Deployment', 'credential-injector-webhook').spec.template.spec
-    const { args } = webhook.containers[0]
-    const config = readConfig([...args])
+    const config = readConfig([...webhook.containers[0].args, '--catalog', CHART])
     expect(config).toMatchObject({
       host: '::',
       port: 8443,
@@ -321,6 +322,30 @@ describe('pods', () => {
     })
     expect(webhook.terminationGracePeriodSeconds).toBeGreaterThanOrEqual(45)
   })
+
+  test.each([
+    [{}, ['prod-credential-injector-workloads']],
+    [{ workloadCheck: { enabled: false } }, []],
+  ])(
+    'of the controller look after the certificates by their names in the release: %j',
+    async (values, checks) => {
+      const rendered = await render({ ...SELF_MANAGED, ...values }, { release: 'prod', namespace: 'ns-1' })
+      const { args } = rendered.one('Deployment', 'prod-credential-injector-controller').spec.template.spec
+        .containers[0]
+      const command = addCertificateFlags(new Command()).allowUnknownOption().allowExcessArguments()
+      command.parse(args, { from: 'user' })
+      expect(certificateSettings(command.opts())).toMatchObject({
+        service: rendered.one('Service').metadata.name,
+        servingSecret: 'prod-credential-injector-webhook-tls',
+        authoritySecret: 'prod-credential-injector-ca',
+        mutatingConfigurations: [rendered.one('MutatingWebhookConfiguration').metadata.name],
+        validatingConfigurations: checks,
+      })
+      expect(rendered.of('ValidatingWebhookConfiguration').map(({ metadata }: any) => metadata.name)).toEqual(
+        checks,
+      )
+    },
+  )
 
   test('of the webhook see the certificate and its key, and nothing else of the Secret', async () => {
     const tls = (spec: any) => spec.volumes.find(({ name }: any) => name === 'tls').secret
