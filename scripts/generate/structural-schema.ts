@@ -42,7 +42,7 @@ function jsonSchema(schema: z.ZodType): Json {
 /** What the API server accepts in a CRD, of the keywords that zod writes. */
 const KEYWORDS = new Set(
   (
-    'default enum format pattern minimum maximum minLength maxLength minItems maxItems required ' +
+    'default enum format pattern minimum maximum minLength maxLength minItems maxItems maxProperties required ' +
     'x-kubernetes-validations x-kubernetes-list-type x-kubernetes-list-map-keys'
   ).split(' '),
 )
