@@ -16,9 +16,14 @@ export interface PodPlace {
   pod: unknown
 }
 
+/** The pod of one object that is no List; undefined if it has none. */
+export function podOf(object: unknown): PodPlace | undefined {
+  return isObject(object) ? placeOf(object, []) : undefined
+}
+
 /** The pods of a document, in order, and how many objects have none. The items of a List are objects of their own. */
 export function podsIn(value: unknown): { pods: PodPlace[]; others: number } {
-  const places = objectsIn(value).map(([object, path]) => podOf(object, path))
+  const places = objectsIn(value).map(([object, path]) => placeOf(object, path))
   const pods = places.filter((place) => place !== undefined)
   return { pods, others: places.length - pods.length }
 }
@@ -29,7 +34,7 @@ function objectsIn(value: unknown, path: readonly Step[] = []): [Fields, readonl
   return value.items.flatMap((item, index) => objectsIn(asItemOf(value, item), [...path, 'items', index]))
 }
 
-function podOf(object: Fields, objectPath: readonly Step[]): PodPlace | undefined {
+function placeOf(object: Fields, objectPath: readonly Step[]): PodPlace | undefined {
   const templatePath = templatePathOf(object)
   const pod = templatePath && at(object, templatePath)
   if (!templatePath || pod === undefined || pod === null) return undefined
