@@ -1,4 +1,5 @@
 /** Where pods are in Kubernetes manifests. */
+import { INJECT } from '../annotations.ts'
 
 type Step = string | number
 
@@ -21,11 +22,35 @@ export function podOf(object: unknown): PodPlace | undefined {
   return isObject(object) ? placeOf(object, []) : undefined
 }
 
-/** The pods of a document, in order, and how many objects have none. The items of a List are objects of their own. */
-export function podsIn(value: unknown): { pods: PodPlace[]; others: number } {
-  const places = objectsIn(value).map(([object, path]) => placeOf(object, path))
-  const pods = places.filter((place) => place !== undefined)
-  return { pods, others: places.length - pods.length }
+export interface PodsFound {
+  pods: PodPlace[]
+  /** How many objects have no pod that is known. */
+  others: number
+  /** Those of them that name credentials all the same, in a place that is not known to become a pod. */
+  unreached: Pick<PodPlace, 'kind' | 'name' | 'objectPath'>[]
+}
+
+/** The pods of a document, in order. The items of a List are objects of their own. */
+export function podsIn(value: unknown): PodsFound {
+  const found: PodsFound = { pods: [], others: 0, unreached: [] }
+  for (const [object, objectPath] of objectsIn(value)) {
+    const pod = placeOf(object, objectPath)
+    if (pod) {
+      found.pods.push(pod)
+      continue
+    }
+    found.others++
+    if (namesCredentials(object)) found.unreached.push({ ...identityOf(object), objectPath })
+  }
+  return found
+}
+
+/** Whether the annotation stands anywhere in it; so it does in the pod templates of a PyTorchJob. */
+function namesCredentials(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const { annotations } = value as { annotations?: unknown }
+  if (isObject(annotations) && INJECT in annotations) return true
+  return Object.values(value).some((child) => namesCredentials(child))
 }
 
 function objectsIn(value: unknown, path: readonly Step[] = []): [Fields, readonly Step[]][] {

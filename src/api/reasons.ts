@@ -84,6 +84,16 @@ export const WARNINGS = {
     title: 'fsGroup makes the key readable for its group, and ssh run by root refuses such a key.',
     remedy: 'Set runAsUser to the non-root user of the image, or remove fsGroup.',
   },
+  ModeNotKept: {
+    title:
+      'The mode of a file credential is not kept: it shares its folder with another, and the keys of both secrets are unknown.',
+    remedy:
+      'List the files in the credential, create its Secret first, or mount it elsewhere with NAME=/path.',
+  },
+  ReachesNothing: {
+    title: 'The pod names a credential, and its annotations leave no container that could get it.',
+    remedy: 'Correct the annotation containers or skip-containers, or remove the name.',
+  },
   CredentialExpired: {
     title: 'The credential has expired, or will within seven days.',
     remedy: 'Renew it: rotate its Secret and set spec.expiresAt.',

@@ -40,7 +40,14 @@ export function injectManifests(manifests: readonly Manifest[], settings: Settin
   const otherObjects = files.reduce((sum, file) => sum + file.otherObjects, 0)
   return {
     output: outcome === 'Done' ? joined(files.map(({ text }) => text)) : undefined,
-    report: { outcome, pods, otherObjects, errors, catalogProblems: [] },
+    report: {
+      outcome,
+      pods,
+      otherObjects,
+      unreached: files.flatMap((file) => file.unreached),
+      errors,
+      catalogProblems: [],
+    },
   }
 }
 
@@ -48,12 +55,13 @@ interface InjectedFile {
   text: string
   pods: PodReport[]
   otherObjects: number
+  unreached: Finding[]
   errors: Finding[]
 }
 
 function injectFile({ file, text }: Manifest, settings: Settings): InjectedFile {
   const source = readYaml(text)
-  const result: InjectedFile = { text, pods: [], otherObjects: 0, errors: [] }
+  const result: InjectedFile = { text, pods: [], otherObjects: 0, unreached: [], errors: [] }
   result.errors = source.problems.map(({ line, reason }) => ({
     file,
     line,
@@ -76,8 +84,12 @@ function injectDocument(
   settings: Settings,
   result: InjectedFile,
 ): PatchOperation[] {
-  const { pods, others } = podsIn(value)
+  const { pods, others, unreached } = podsIn(value)
   result.otherObjects += others
+  for (const object of unreached) {
+    const line = source.lineOf(offsetOf(doc, object))
+    result.unreached.push({ file, line, message: `${nameOf(object)} ${UNREACHED}` })
+  }
   return pods.flatMap((place) => {
     const line = source.lineOf(offsetOf(doc, place))
     const problem = podShapeProblem(place.pod)
@@ -93,13 +105,16 @@ function injectDocument(
   })
 }
 
-const nameOf = ({ kind, name }: PodPlace) => (name === '' ? kind : `${kind} ${name}`)
+const UNREACHED =
+  'names credentials where this command knows of no pod: it is passed on as it is, and its pods are injected when they are created'
+
+const nameOf = ({ kind, name }: Pick<PodPlace, 'kind' | 'name'>) => (name === '' ? kind : `${kind} ${name}`)
 
 const moved = (patch: readonly PatchOperation[], to: string) =>
   patch.map((operation) => ({ ...operation, path: to + operation.path }))
 
 /** Where the object begins in its file. */
-function offsetOf(doc: YamlDocument['doc'], { objectPath }: PodPlace): number {
+function offsetOf(doc: YamlDocument['doc'], { objectPath }: Pick<PodPlace, 'objectPath'>): number {
   const node = objectPath.length === 0 ? doc.contents : doc.getIn(objectPath, true)
   const range = isCollection(node) ? node.range : undefined
   return range?.[0] ?? doc.contents?.range?.[0] ?? 0

@@ -74,7 +74,14 @@ async function run(options: Options): Promise<Pick<Injected, 'report'> & Partial
   return { output, report: { ...report, catalogProblems: catalog.problems } }
 }
 
-const NOTHING: Report = { outcome: 'Failed', pods: [], otherObjects: 0, errors: [], catalogProblems: [] }
+const NOTHING: Report = {
+  outcome: 'Failed',
+  pods: [],
+  otherObjects: 0,
+  unreached: [],
+  errors: [],
+  catalogProblems: [],
+}
 
 async function readManifest(file: string): Promise<Manifest | Finding> {
   try {

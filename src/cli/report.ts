@@ -11,6 +11,8 @@ export interface Report {
   pods: PodReport[]
   /** Documents and items of Lists without a pod: they are passed on as they are. */
   otherObjects: number
+  /** Those of them that name credentials in a place that is not known to become a pod. */
+  unreached: Finding[]
   /** What kept the command from doing its work. */
   errors: Finding[]
   /** Manifests of the catalogue that cannot be used. */
@@ -59,6 +61,9 @@ export function reportAsText(original: Report, { paint, quiet }: TextOptions): s
   const shown = quiet ? report.pods.filter(({ conflicts }) => conflicts.length > 0) : report.pods
   const blocks = [
     ...shown.map((pod) => podLines(pod, { paint, quiet })),
+    quiet
+      ? []
+      : report.unreached.map((note) => `${paint('yellow', 'not reached')} ${at(note)}: ${note.message}`),
     quiet
       ? []
       : report.catalogProblems.map(

@@ -95,6 +95,7 @@ export function planFiles(
     existing: own.injected.get(key),
   }))
   for (const file of staying) warnAboutAccess(file, identity, target, findings)
+  for (const { claims, projection } of mounts) warnAboutModes(claims, projection, identity, findings)
   return { mounts, leftOut }
 }
 
@@ -258,6 +259,21 @@ function warnAboutAccess(file: FileClaim, identity: Identity, target: Target, fi
       'FileTooOpen',
       `set runAsUser or drop fsGroup: ssh as root refuses the key, ${folder} in ${name}`,
     )
+  }
+}
+
+/** Two credentials of which nobody knows the keys yet, in one folder: the volume has one mode for both. */
+function warnAboutModes(
+  claims: readonly Claim[],
+  { defaultMode }: Projection,
+  identity: Identity,
+  findings: Findings,
+): void {
+  for (const { credential } of claims) {
+    const { spec, keys, name } = credential
+    if (spec.mode === undefined || spec.files || keys || identity.windows) continue
+    if (parseMode(spec.mode) !== defaultMode)
+      findings.warn('ModeNotKept', `list files in ${name}: it shares a folder, and not all keys are known`)
   }
 }
 

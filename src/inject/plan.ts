@@ -34,6 +34,7 @@ export interface PlanInput {
 
 /** Decides everything and reports every conflict; changes nothing. */
 export function planPod(input: PlanInput, findings: Findings): PodPlan {
+  warnAboutNoContainer(input, findings)
   const forSelected = settle(input.claims, input.mode, findings)
   // What the pod's annotations select does not bind enforced policies: they reach every container.
   const forOthers = input.targets.every(({ container }) => input.selects(container.name))
@@ -49,6 +50,14 @@ export function planPod(input: PlanInput, findings: Findings): PodPlan {
       return planContainer(target, settled, input, findings)
     }),
     ...planRegistries(input),
+  }
+}
+
+function warnAboutNoContainer({ targets, claims, selects }: PlanInput, findings: Findings): void {
+  if (targets.some(({ container }) => selects(container.name))) return
+  for (const { strength, credential } of claims) {
+    if (strength !== 'Named' || credential.spec.type === 'dockerRegistry') continue
+    findings.warn('ReachesNothing', `no container is left to get ${credential.kind} ${credential.name}`)
   }
 }
 

@@ -27,9 +27,18 @@ function warnAboutKeys({ credential }: Claim, findings: Findings): void {
   if (unusual.length > 0) {
     findings.warn(
       'UnusualVariable',
-      `keys ${unusual.join(', ')} of Secret ${credential.secretName} are not names that a shell can use`,
+      `no names for a shell: ${someOf(unusual)} of Secret ${credential.secretName}`,
     )
   }
+}
+
+/** As many as a warning has room for beside the rest of its sentence, and a count of the others. */
+function someOf(names: readonly string[]): string {
+  const ROOM = 50
+  let shown = 1
+  while (shown < names.length && names.slice(0, shown + 1).join(', ').length <= ROOM) shown++
+  const rest = names.length - shown
+  return names.slice(0, shown).join(', ') + (rest > 0 ? ` and ${rest} more` : '')
 }
 
 // biome-ignore lint/style/noRestrictedGlobals: parsing a given time reads no clock

@@ -73,5 +73,19 @@ test.each([
     1,
   ],
 ])('%s has no pods', (_title, value, others) => {
-  expect(podsIn(value)).toEqual({ pods: [], others })
+  expect(podsIn(value)).toEqual({ pods: [], others, unreached: [] })
+})
+
+test('an object that names credentials where no pod is known is reported', () => {
+  const annotated = { metadata: { annotations: { 'credentials.run.ai/inject': 'x' } }, spec }
+  const job = {
+    apiVersion: 'kubeflow.org/v1',
+    kind: 'PyTorchJob',
+    metadata,
+    spec: { pytorchReplicaSpecs: { Worker: { template: annotated } } },
+  }
+  const other = { apiVersion: 'v1', kind: 'ConfigMap', metadata, data: { a: null } }
+  const { pods, others, unreached } = podsIn({ kind: 'List', items: [other, job] })
+  expect({ pods, others }).toEqual({ pods: [], others: 2 })
+  expect(unreached).toMatchObject([{ kind: 'PyTorchJob', name: 'x', objectPath: ['items', 1] }])
 })

@@ -2,6 +2,7 @@ import { rmSync } from 'node:fs'
 import { afterAll, describe, expect, test } from 'vitest'
 import { type Injected, injectManifests } from '../../src/cli/inject-manifests.ts'
 import { readYaml } from '../../src/cli/kubernetes-yaml.ts'
+import { reportAsText } from '../../src/cli/report.ts'
 import { openFolder } from '../../src/store/folder.ts'
 import { excludedNamespaces } from '../../src/store/memory.ts'
 import { CATALOG, temporaryFolder } from './catalog.ts'
@@ -437,4 +438,24 @@ test.each([
     errors: [{ file: '1.yaml', line, message: expect.stringContaining(message) }],
   })
   expect(JSON.stringify(report)).not.toContain('hunter2')
+})
+
+test('what names credentials in an unknown place is passed on, and the report says so', () => {
+  const text = `kind: ConfigMap
+apiVersion: v1
+---
+apiVersion: kubeflow.org/v1
+kind: PyTorchJob
+metadata: { name: train }
+spec:
+  pytorchReplicaSpecs:
+    Worker: { template: { metadata: { annotations: { credentials.run.ai/inject: wandb-listed } } } }
+`
+  const { output, report } = run(text)
+  expect(output).toBe(text)
+  expect(report.unreached).toEqual([
+    { file: '0.yaml', line: 4, message: expect.stringContaining('PyTorchJob train names credentials where') },
+  ])
+  const shown = reportAsText(report, { paint: (_, part) => part, quiet: false })
+  expect(shown).toContain('not reached 0.yaml:4: PyTorchJob train')
 })

@@ -91,7 +91,14 @@ describe('kubectl credential inject', () => {
   test('--report json is one document with the documented fields', async () => {
     const { stderr } = await inject(['--report', 'json', '-f', file('good'), '-f', file('bad')])
     const report = JSON.parse(stderr) as Report
-    expect(Object.keys(report)).toEqual(['outcome', 'pods', 'otherObjects', 'errors', 'catalogProblems'])
+    expect(Object.keys(report)).toEqual([
+      'outcome',
+      'pods',
+      'otherObjects',
+      'unreached',
+      'errors',
+      'catalogProblems',
+    ])
     expect(report.outcome).toBe('Refused')
     const documented = readFileSync('docs/cli.md', 'utf8')
     for (const field of fieldsOf(report)) expect(documented).toContain(`\`${field}\``)
