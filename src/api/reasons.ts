@@ -111,8 +111,8 @@ export const WARNINGS = {
     remedy: 'Rename the keys, or list the wanted variables in the credential.',
   },
   UnknownAnnotation: {
-    title: 'The pod has a credentials.run.ai annotation that nothing reads.',
-    remedy: 'Correct its key, or remove it.',
+    title: 'A credentials.run.ai annotation is one that nothing reads, or stands where nothing reads it.',
+    remedy: 'Correct its key, move it to the pod template of the workload, or remove it.',
   },
 } as const satisfies Record<string, ReasonText>
 

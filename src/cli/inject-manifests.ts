@@ -3,11 +3,11 @@
 import { isCollection } from 'yaml'
 import type { Store } from '../api/catalog.ts'
 import type { PatchOperation, Pod } from '../api/pod.ts'
+import { fieldIn, type PodPlace, type PodsFound, podsIn, pointerTo } from '../api/pod-places.ts'
 import { DENIALS, WARNINGS } from '../api/reasons.ts'
 import { inject, type Outcome, podShapeProblem } from '../inject/index.ts'
 import { readYaml, type YamlDocument, type YamlText } from './kubernetes-yaml.ts'
 import { patchText } from './manifest-patch.ts'
-import { fieldIn, type PodPlace, type PodsFound, podsIn, pointerTo } from './manifests.ts'
 import type { Finding, PodReport, Report } from './report.ts'
 
 export interface Manifest {

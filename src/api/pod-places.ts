@@ -17,6 +17,11 @@ export interface PodPlace {
   pod: unknown
 }
 
+/** The pod of one object that is no List; undefined if it has none. */
+export function podOf(object: unknown): PodPlace | undefined {
+  return isObject(object) ? placeOf(object, []) : undefined
+}
+
 export interface PodsFound {
   pods: PodPlace[]
   /** How many objects have no pod that is known. */
@@ -34,7 +39,7 @@ type Unreached = Pick<PodPlace, 'kind' | 'name' | 'objectPath'> & {
 export function podsIn(value: unknown): PodsFound {
   const found: PodsFound = { pods: [], others: 0, unreached: [] }
   for (const [object, objectPath] of objectsIn(value)) {
-    const pod = podOf(object, objectPath)
+    const pod = placeOf(object, objectPath)
     if (pod) {
       found.pods.push(pod)
       if (isMisplaced(object, pod))
@@ -68,7 +73,7 @@ function objectsIn(value: unknown, path: readonly Step[] = []): [Fields, readonl
   return value.items.flatMap((item, index) => objectsIn(asItemOf(value, item), [...path, 'items', index]))
 }
 
-function podOf(object: Fields, objectPath: readonly Step[]): PodPlace | undefined {
+function placeOf(object: Fields, objectPath: readonly Step[]): PodPlace | undefined {
   const templatePath = templatePathOf(object)
   const pod = templatePath && at(object, templatePath)
   if (!templatePath || pod === undefined || pod === null) return undefined

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { fieldIn, podsIn, pointerTo } from '../../src/cli/manifests.ts'
+import { fieldIn, podsIn, pointerTo } from '../../src/api/pod-places.ts'
 
 const spec = { containers: [{ name: 'main' }] }
 const template = { metadata: { labels: { app: 'x' } }, spec }
