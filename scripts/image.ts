@@ -37,8 +37,11 @@ export interface AssembledImage extends ImageDescription {
 
 /** Builds the programs and puts the image's root file system into `folder`, which should be empty. */
 export async function assembleImage(folder: string): Promise<AssembledImage> {
+  mkdirSync(folder, { recursive: true })
   const description = readDockerfile(readFileSync(join(CHECKOUT, 'Dockerfile'), 'utf8'))
   await buildPrograms(join(CHECKOUT, 'dist'))
+  // It becomes `/`, which everybody may enter; temporary folders are their owner's only.
+  chmodSync(folder, 0o755)
   addBase(folder, description)
   const baseBytes = bytesIn(folder)
   for (const copy of description.copies) addCopy(folder, copy)
