@@ -1,5 +1,5 @@
-import { type AccessChoice, clusterAccess } from '../kube/access.ts'
-import { createKubeClient } from '../kube/client.ts'
+import { type AccessChoice, AccessError, clusterAccess } from '../kube/access.ts'
+import { createKubeClient, type KubeAccess } from '../kube/client.ts'
 import { type ClusterCatalog, FOLLOWED_KINDS, type FollowedKind, openCluster } from '../store/cluster.ts'
 import type { Log } from '../webhook/log.ts'
 import type { Metrics } from '../webhook/metrics.ts'
@@ -10,7 +10,7 @@ export async function fromCluster(
   choice: AccessChoice,
   { namespace, log, metrics }: CatalogueParts,
 ): Promise<Catalogue> {
-  const access = await clusterAccess(choice)
+  const access = await accessFor(choice)
   const trouble = troubleLog(log)
   const catalog = openCluster({
     client: createKubeClient(access),
@@ -27,6 +27,18 @@ export async function fromCluster(
     return `Still to be read from the cluster: ${missing.join(', ')}${why.map((problem) => `; ${problem}`).join('')}.`
   }
   return { store, reads, ready: synced, waitingFor, name: `Cluster ${access.server}`, status }
+}
+
+async function accessFor(choice: AccessChoice): Promise<KubeAccess> {
+  try {
+    return await clusterAccess(choice)
+  } catch (error) {
+    // Whoever names nothing may not have a cluster in mind.
+    if (!(error instanceof AccessError) || choice.kubeconfig !== undefined) throw error
+    throw new AccessError(
+      `${error.message} Without a cluster, name a folder of manifests with --catalog DIR.`,
+    )
+  }
 }
 
 /** The first failure of a row, each other reason in it, and every so many: a log is not filled by a server that is away for a night. */
