@@ -1,8 +1,9 @@
-import type { FieldProblem, Path } from '../api/field-error.ts'
+import type { Path } from '../api/field-error.ts'
 import { isObjectName } from '../api/metadata.ts'
+import { nearest } from '../api/nearest.ts'
 import type { LabelSelector } from '../api/schema.ts'
-import { isObject, withoutNulls } from '../api/structural.ts'
-import { type Fields, readerFor } from './kinds.ts'
+import { isObject } from '../api/structural.ts'
+import { type Fields, offerOf, readerFor } from './kinds.ts'
 import { describe, type ObjectRef, type UsableObject } from './objects.ts'
 import { readYaml, type YamlDocument } from './yaml.ts'
 
@@ -97,16 +98,6 @@ function addManifest(file: Collected, { value, path, document }: Manifest): void
   addFaulty(file, refOf(value), located, offerOf(value, faults))
 }
 
-/** Whom a faulty ClusterCredential is for, if nothing is wrong with that. */
-function offerOf({ kind, spec }: Fields, faults: readonly FieldProblem[]): Partial<BrokenManifest> {
-  const isReadable = !faults.some(
-    ({ path: [first, second] }) =>
-      first === 'spec' && (second === undefined || second === 'namespaceSelector'),
-  )
-  if (kind !== 'ClusterCredential' || !isReadable || !isObject(spec)) return {}
-  return { namespaceSelector: withoutNulls(spec.namespaceSelector ?? null) as LabelSelector | null }
-}
-
 /**
  * A copy that shares no string with the text it was read from: a part of a string keeps the whole alive in memory, and
  * the text holds the values of the Secrets.
@@ -150,7 +141,8 @@ function refOf({ kind, metadata }: Fields): ObjectRef | undefined {
 }
 
 function refFor(kind: unknown, name: unknown, namespace: unknown): ObjectRef | undefined {
-  const known = KINDS.find((candidate) => candidate === kind)
+  const written = typeof kind === 'string' ? kind : ''
+  const known = KINDS.find((candidate) => candidate === written) ?? nearest(written, KINDS)
   if (known === undefined || !isObjectName(name) || !isObjectName(namespace)) return undefined
   return known === 'Credential' || known === 'Secret'
     ? { kind: known, namespace, name }
@@ -163,7 +155,7 @@ const KINDS = ['Credential', 'ClusterCredential', 'CredentialPolicy', 'Namespace
 function refIn(text: string): ObjectRef | undefined {
   const kind = /^kind: *["']?(\w+)/m.exec(text)?.[1]
   const metadata = /^metadata:(.*(?:\n[ \t].*|\n)*)/m.exec(text)?.[1] ?? ''
-  const indent = /\n( +)\S/.exec(metadata)?.[1] ?? ' '
+  const indent = /\n([ \t]+)\S/.exec(metadata)?.[1] ?? ' '
   const field = (name: string) =>
     new RegExp(`(?:\\n${indent}|[{,] *)${name}: *["']?([^\\s"',}#]+)`).exec(metadata)?.[1]
   return refFor(kind, field('name'), field('namespace') ?? 'default')
