@@ -64,6 +64,13 @@ describe('with the webhook', () => {
     })
   })
 
+  test('a pipeline can take the warning for an error', async () => {
+    const wrong = workload('apps/v1', 'Deployment', 'pipeline', 'huggingface-acess')
+    const { code, stderr } = await apply(wrong, '--dry-run=server', '--warnings-as-errors')
+    expect(code).toBe(1)
+    expect(stderr).toContain(MISSPELT)
+  })
+
   test('a right one: nothing is said', async () => {
     const right = workload('apps/v1', 'Deployment', 'right', 'huggingface-access')
     expect(await apply(right)).toMatchObject({ code: 0, stderr: '' })
