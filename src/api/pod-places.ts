@@ -26,8 +26,13 @@ export interface PodsFound {
   pods: PodPlace[]
   /** How many objects have no pod that is known. */
   others: number
-  /** Those of them that name credentials all the same, in a place that is not known to become a pod. */
-  unreached: Pick<PodPlace, 'kind' | 'name' | 'objectPath'>[]
+  /** Objects that name credentials where they do not reach a pod. */
+  unreached: Unreached[]
+}
+
+type Unreached = Pick<PodPlace, 'kind' | 'name' | 'objectPath'> & {
+  /** Where the annotation belongs instead; undefined for an object of which no pod is known. */
+  template?: readonly string[]
 }
 
 /** The pods of a document, in order. The items of a List are objects of their own. */
@@ -37,12 +42,21 @@ export function podsIn(value: unknown): PodsFound {
     const pod = placeOf(object, objectPath)
     if (pod) {
       found.pods.push(pod)
+      if (isMisplaced(object, pod))
+        found.unreached.push({ ...identityOf(object), objectPath, template: pod.templatePath })
       continue
     }
     found.others++
     if (namesCredentials(object)) found.unreached.push({ ...identityOf(object), objectPath })
   }
   return found
+}
+
+/** The annotation stands on a workload, and not on its pod template. */
+function isMisplaced({ metadata }: Fields, { templatePath, pod }: PodPlace): boolean {
+  const has = (value: unknown) =>
+    isObject(value) && isObject(value.annotations) && INJECT in value.annotations
+  return templatePath.length > 0 && has(metadata) && !(isObject(pod) && has(pod.metadata))
 }
 
 /** Whether the annotation stands anywhere in it; so it does in the pod templates of a PyTorchJob. */

@@ -45,7 +45,8 @@ function readRequest(apiVersion: ReviewVersion, request: Fields): Review | strin
     return `${EXPECTED} whose request has its namespace and name as texts.`
 
   const createsPod = operation === 'CREATE' && isPod(kind, resource) && !subResource
-  if (createsPod && namespace === '') return `${EXPECTED} whose request has the namespace of the pod.`
+  if (createsPod && !isNamespaceName(namespace))
+    return `${EXPECTED} whose request has the namespace of the pod.`
   if (createsPod && !isObject(object)) return `${EXPECTED} whose request has the pod as its object.`
   return {
     apiVersion,
@@ -57,6 +58,11 @@ function readRequest(apiVersion: ReviewVersion, request: Fields): Review | strin
     object: object as Pod,
     request,
   }
+}
+
+/** What is remembered by namespace must not grow with what anybody writes there. */
+function isNamespaceName(text: string): boolean {
+  return text.length <= 63 && /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/.test(text)
 }
 
 function isPod(kind: Fields, resource: Fields): boolean {

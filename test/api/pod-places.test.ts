@@ -76,6 +76,15 @@ test.each([
   expect(podsIn(value)).toEqual({ pods: [], others, unreached: [] })
 })
 
+test('an annotation on a workload itself is reported, with the place where it belongs', () => {
+  const annotated = { ...metadata, annotations: { 'credentials.run.ai/inject': 'x' } }
+  const deployment = { apiVersion: 'apps/v1', kind: 'Deployment', metadata: annotated, spec: { template } }
+  expect(podsIn(deployment).unreached).toMatchObject([{ kind: 'Deployment', template: ['spec', 'template'] }])
+  const both = { ...template, metadata: annotated }
+  expect(podsIn({ ...deployment, spec: { template: both } }).unreached).toEqual([])
+  expect(podsIn({ apiVersion: 'v1', kind: 'Pod', metadata: annotated, spec }).unreached).toEqual([])
+})
+
 test('an object that names credentials where no pod is known is reported', () => {
   const annotated = { metadata: { annotations: { 'credentials.run.ai/inject': 'x' } }, spec }
   const job = {
