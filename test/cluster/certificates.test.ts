@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect } from 'node:tls'
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import type { KubeObject } from '../../src/kube/client.ts'
 import { type Run, run, writeFolder } from '../support/server.ts'
 import { installCrds } from './install-crds.ts'
@@ -53,7 +53,7 @@ interface Controller {
 function startController(): Controller {
   const process = run([
     ...['controller', '--kubeconfig', kubeconfig, '--namespace', NAMESPACE, '--metrics-port', '0'],
-    ...['--lease-duration', '3', '--self-managed-certificates', '--certificate-names', 'localhost'],
+    ...['--lease-duration', '15', '--self-managed-certificates', '--certificate-names', 'localhost'],
     ...['--mutating-configurations', CONFIGURATION, '--validating-configurations', ''],
     ...['--certificate-overlap', `${OVERLAP_SECONDS}s`, '--certificate-settle', '1s'],
   ])
@@ -108,6 +108,10 @@ beforeAll(async () => {
     return webhook.exited
   })
   await vi.waitFor(() => expect(webhook.stdout(), webhook.stderr()).toContain('is ready:'), LIMIT)
+})
+
+beforeEach(({ onTestFailed }) => {
+  onTestFailed(() => void process.stderr.write(`The controller wrote:\n${controller.process.stderr()}\n`))
 })
 
 afterAll(async () => {
