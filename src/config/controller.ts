@@ -10,7 +10,6 @@ import {
   variable,
   WRONG_USAGE,
 } from '../config.ts'
-
 import {
   addCertificateFlags,
   type CertificateFlags,
@@ -32,9 +31,9 @@ export interface ControllerConfig {
   readonly leaderElect: boolean
   /** How long a lease holds that nobody renews, in milliseconds. */
   readonly leaseDuration: number
-  /** Undefined if somebody else makes the webhook's certificates. */
-  readonly certificates: CertificateSettings | undefined
   readonly logLevel: LogLevel
+  /** How to look after the webhook's certificates; undefined when somebody else does. */
+  readonly certificates: CertificateSettings | undefined
 }
 
 interface Flags extends CertificateFlags {
@@ -65,13 +64,19 @@ export function readControllerConfig(argv: readonly string[]): ControllerConfig 
   if (context !== undefined && kubeconfig === undefined)
     throw mistake('--context names a context of a kubeconfig: give --kubeconfig FILE too.')
   return Object.freeze({
-    ...{ kubeconfig, context, namespace, host, metricsPort, leaderElect, logLevel },
+    kubeconfig,
+    context,
+    namespace,
+    host,
+    metricsPort,
+    leaderElect,
     leaseDuration: leaseDuration * 1000,
+    logLevel,
     certificates: certificatesOf(flags),
   })
 }
 
-function certificatesOf(flags: CertificateFlags): CertificateSettings | undefined {
+function certificatesOf(flags: Flags): CertificateSettings | undefined {
   try {
     return certificateSettings(flags)
   } catch (error) {

@@ -1,9 +1,10 @@
-import { Counter, Gauge } from 'prom-client'
+import { Counter, Gauge, type Registry } from 'prom-client'
 import { type BaseMetrics, createRegistry, PREFIX } from '../process/metrics.ts'
-import { type CertificateMetrics, createCertificateMetrics } from './certificates/metrics.ts'
 
 /** What the controller counts; docs/controller.md says what each is for. */
 export interface ControllerMetrics extends BaseMetrics {
+  /** For what a duty counts by itself. */
+  readonly registers: Registry[]
   /** One look at one credential, and what came of it. */
   reconciled(result: ReconcileResult): void
   /** A Secret's content was read. */
@@ -14,8 +15,6 @@ export interface ControllerMetrics extends BaseMetrics {
   credentials(counts: () => Iterable<CredentialCount>): void
   /** Seconds since the API server last proved to be in contact, by what is watched. */
   staleness(seconds: () => Iterable<readonly [resource: string, seconds: number]>): void
-  /** Those of self-managed certificates, which are there from this call on: to be called once. */
-  certificates(): CertificateMetrics
 }
 
 export interface CredentialCount {
@@ -54,7 +53,7 @@ export function createControllerMetrics(): ControllerMetrics {
 
   return {
     ...base,
-    certificates: () => createCertificateMetrics(registers),
+    registers,
     reconciled: (result) => results.add(result),
     secretRead: () => reads.inc(),
     eventSent: (type) => events.add(type),
