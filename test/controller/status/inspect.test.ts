@@ -135,12 +135,7 @@ const CASES: [title: string, spec: CredentialSpec, values: Values, expected: str
     { id_rsa: opensshKey().replace(/\n.{70}\n/, '\n') },
     ['InvalidPrivateKey id_rsa'],
   ],
-  [
-    'a key as one line',
-    FILES,
-    { id_rsa: opensshKey().replaceAll('\n', ' ') },
-    ['InvalidPrivateKey id_rsa'],
-  ],
+  ['a key as one line', FILES, { id_rsa: opensshKey().replaceAll('\n', ' ') }, ['InvalidPrivateKey id_rsa']],
   [
     'a PEM key of nonsense',
     FILES,
