@@ -1,8 +1,10 @@
-import { Counter, Gauge } from 'prom-client'
+import { Counter, Gauge, type Registry } from 'prom-client'
 import { type BaseMetrics, createRegistry, PREFIX } from '../process/metrics.ts'
 
 /** What the controller counts; docs/controller.md says what each is for. */
 export interface ControllerMetrics extends BaseMetrics {
+  /** For what a duty counts by itself. */
+  readonly registers: Registry[]
   /** One look at one credential, and what came of it. */
   reconciled(result: ReconcileResult): void
   /** A Secret's content was read. */
@@ -51,6 +53,7 @@ export function createControllerMetrics(): ControllerMetrics {
 
   return {
     ...base,
+    registers,
     reconciled: (result) => results.add(result),
     secretRead: () => reads.inc(),
     eventSent: (type) => events.add(type),
