@@ -4,9 +4,11 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { DENIALS, LEFT_ALONE, WARNINGS } from '../src/api/reasons.ts'
 import { KINDS } from '../src/api/schema.ts'
+import { chartReadme, chartWithVersion, valuesSchema } from './generate/chart.ts'
 import { CRD_FILES, crdYaml } from './generate/crds.ts'
 import { type Kind, kindSchema } from './generate/structural-schema.ts'
 
+const CHART = 'charts/credential-injector'
 const KIND_NAMES = Object.keys(KINDS) as Kind[]
 
 /** Path from the project's root, and what belongs there. */
@@ -14,6 +16,10 @@ const GENERATED: Record<string, () => string> = {
   'src/api/schemas.generated.json': schemas,
   ...Object.fromEntries(KIND_NAMES.map((kind) => [CRD_FILES[kind], () => crdYaml(kind)])),
   'docs/reasons.md': reasonsPage,
+  [`${CHART}/values.schema.json`]: () => valuesSchema(source(`${CHART}/values.yaml`)),
+  [`${CHART}/README.md`]: () => chartReadme(source(`${CHART}/values.yaml`)),
+  [`${CHART}/Chart.yaml`]: () =>
+    chartWithVersion(source(`${CHART}/Chart.yaml`), JSON.parse(source('package.json')).version),
 }
 
 function main(act: (path: string, content: string) => void): void {
@@ -39,6 +45,10 @@ function current(path: string): string | undefined {
   } catch {
     return undefined
   }
+}
+
+function source(path: string): string {
+  return readFileSync(absolute(path), 'utf8')
 }
 
 function absolute(path: string): URL {

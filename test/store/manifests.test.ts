@@ -192,6 +192,11 @@ test.each([
   expect(problems).toEqual([{ line, message }])
 })
 
+test('a kind that is misspelt is known by the one that was meant', () => {
+  const { broken } = readManifests(credential('a').replace('kind: Credential', 'kind: Credentials'))
+  expect(broken).toMatchObject([{ object: { kind: 'Credential', namespace: 'team', name: 'a' } }])
+})
+
 test.each([
   ['from what could be read', `${credential('a')}  type: file\n`, 'a', 9],
   ['from block lines', credential('a').replace('spec:', 'spec'), 'a', 6],
@@ -201,6 +206,7 @@ test.each([
     'a',
     7,
   ],
+  ['from tabs', 'kind: Credential\nmetadata:\n\tname: a\n\tnamespace: team\nspec: {}\n', 'a', 3],
   ['from a flow mapping', 'kind: Credential\nmetadata: { namespace: team, name: a }\nspec: @\n', 'a', 3],
   [
     'from JSON',
