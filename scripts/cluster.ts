@@ -79,6 +79,7 @@ try {
   if (!command) throw new Error(USAGE)
   await command(values)
 } catch (error) {
-  process.stderr.write(`${(error as Error).message}\n`)
+  const { code, message } = error as NodeJS.ErrnoException
+  process.stderr.write(code?.startsWith('ERR_PARSE_ARGS') ? `${message}\n${USAGE}\n` : `${message}\n`)
   process.exitCode = 1
 }

@@ -79,17 +79,31 @@ export interface Outcome {
   readonly stderr: string
 }
 
+/** A port that was free a moment ago may be somebody else's by the time that it is used. */
+const ATTEMPTS = 3
+
 /** Ready for pods in `default` when it resolves. Stopped by `stop()`, or with the process that started it. */
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
   const reason = options.node && whyNoNode()
   if (reason) throw new Error(`The cluster cannot have a node: ${reason}.`)
   await removeStale()
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await startOnce(options)
+    } catch (error) {
+      const unlucky = (error as Error).message.includes('address already in use')
+      if (!unlucky || attempt === ATTEMPTS) throw error
+    }
+  }
+}
+
+async function startOnce(options: ClusterOptions): Promise<Cluster> {
   const folder = newFolder()
-  const { file, identities } = await design(folder, options)
   // The guardian first: a cluster without one is a stale one.
   const guardian = options.keep ? undefined : startGuardian(folder)
-  writeClusterFile(file)
   try {
+    const { file, identities } = await design(folder, options)
+    writeClusterFile(file)
     await linkKubectl(folder)
     writeSettings(file, Object.values(identities))
     await Promise.all([startControlPlane(file), file.node && startContainerdWithImages(file)])

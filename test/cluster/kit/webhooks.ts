@@ -1,4 +1,4 @@
-/* Webhooks for the API server to call: other people's, made of one function, and the product as its users start it. */
+/* Other people's webhooks, made of one function, and how the API server comes to call a webhook on this machine. */
 import { once } from 'node:events'
 import { readFileSync, statSync } from 'node:fs'
 import { createServer } from 'node:https'
@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { json } from 'node:stream/consumers'
 import { vi } from 'vitest'
-import { type Exit, type Run, run, testCertificates } from '../../support/server.ts'
+import { testCertificates } from '../../support/server.ts'
 import type { Cluster } from './cluster.ts'
 
 /** RFC 6902. */
@@ -143,71 +143,3 @@ const probe = (namespace: string) =>
     metadata: { generateName: 'probe-', namespace, annotations: { 'credentials.run.ai/inject': '' } },
     spec: { containers: [{ name: 'main', image: 'none' }] },
   })
-
-export interface Process extends Run {
-  /** The addresses that it announces, in order. */
-  readonly urls: readonly string[]
-  /** Ends it without the shutdown delay. */
-  stop(): Promise<Exit>
-}
-
-export interface WebhookProcess extends Process {
-  /** `https://127.0.0.1:PORT/mutate/pods` */
-  readonly url: string
-  /** `http://127.0.0.1:PORT/metrics` */
-  readonly metricsUrl: string
-  /** PEM. */
-  readonly ca: string
-}
-
-/** `credential-injector serve` with its credentials from the cluster; ready when it resolves. */
-export async function startWebhookProcess(
-  cluster: Cluster,
-  flags: readonly string[] = [],
-): Promise<WebhookProcess> {
-  const { folder, ca } = await testCertificates()
-  const tls = ['--tls-cert', join(folder, 'tls.crt'), '--tls-key', join(folder, 'tls.key')]
-  const process = await startProcess(cluster, 'serve', ['--port', '0', ...tls, ...flags])
-  const [url, metricsUrl] = process.urls as [string, string]
-  return { ...process, url, metricsUrl, ca }
-}
-
-/** `credential-injector controller`; ready when it resolves. */
-export function startControllerProcess(cluster: Cluster, flags: readonly string[] = []): Promise<Process> {
-  return startProcess(cluster, 'controller', flags)
-}
-
-const READY_WITHIN_MS = 30_000
-
-/** `--kubeconfig` among the flags takes the place of the administrator's. */
-async function startProcess(
-  { kubeconfig }: Cluster,
-  command: string,
-  flags: readonly string[],
-): Promise<Process> {
-  const child = run([
-    command,
-    ...(flags.includes('--kubeconfig') ? [] : ['--kubeconfig', kubeconfig]),
-    ...(flags.includes('--metrics-port') ? [] : ['--metrics-port', '0']),
-    ...flags,
-  ])
-  const ended = child.exited.then(({ code, signal }) =>
-    Promise.reject(new Error(`${command} ended (${signal ?? code}):\n${child.stdout()}${child.stderr()}`)),
-  )
-  ended.catch(() => {})
-  const limit = AbortSignal.timeout(READY_WITHIN_MS)
-  // What it announces is written at once, so it has arrived whole when its first line has.
-  while (!child.stdout().includes('is ready'))
-    await Promise.race([
-      once(child.process.stdout as NodeJS.ReadableStream, 'data', { signal: limit }),
-      ended,
-    ])
-  return {
-    ...child,
-    urls: child.stdout().match(/https?:\/\/\S+/g) ?? [],
-    stop: () => {
-      child.signal('SIGINT')
-      return child.exited
-    },
-  }
-}
