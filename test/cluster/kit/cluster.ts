@@ -6,7 +6,7 @@ import { execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, symlinkSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createKubeClient, type KubeClient, type KubeObject } from '../../../src/kube/client.ts'
 import {
@@ -38,7 +38,7 @@ export interface ClusterOptions {
   readonly apiServerArgs?: readonly string[]
   /** Further users with their groups; their tokens are in `userTokens`. */
   readonly users?: Readonly<Record<string, readonly string[]>>
-  /** For people; the folder's name when absent. */
+  /** For people; the end of the folder's name when absent. */
   readonly name?: string
   /** With scheduler, containerd and kubelet; where `whyNoNode()` is undefined. */
   readonly node?: boolean
@@ -164,7 +164,7 @@ async function design(folder: string, options: ClusterOptions) {
   }
   const file: ClusterFile = {
     folder,
-    name: name ?? basename(folder),
+    name: name ?? folder.slice(folder.lastIndexOf('-') + 1),
     kept: keep === true,
     url: `https://127.0.0.1:${api}`,
     etcdUrl: `http://127.0.0.1:${etcd}`,
