@@ -1,5 +1,5 @@
 /** The webhook on a real API server: news that has not come yet, watches that are cut, history that is forgotten, a server that restarts. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { KubeError, type KubeObject } from '../../src/kube/client.ts'
 import { eventually } from '../support/webhook.ts'
 import { installCrds } from './install-crds.ts'
@@ -32,13 +32,20 @@ beforeAll(async () => {
   await cluster.createNamespace(HOME)
   await cluster.createNamespace(TEAM, { injected: 'yes' })
   const token = await makeWebhookAccount(cluster, HOME)
-  webhook = await startWebhook(kubeconfigBy(cluster, wire.url, token))
+  // Not a line for each pod.
+  webhook = await startWebhook(kubeconfigBy(cluster, wire.url, token), ['--log-level', 'warn'])
 })
 
 afterAll(async () => {
   await webhook?.stop()
   await wire?.close()
   await cluster?.stop()
+})
+
+beforeEach(({ onTestFailed }) => {
+  onTestFailed(
+    () => void process.stderr.write(`The webhook's log ends with:\n${webhook.stderr().slice(-8_000)}\n`),
+  )
 })
 
 const problems = () => webhook.log().map(({ problem }) => String(problem))
@@ -69,9 +76,7 @@ describe('until everything has been read', () => {
     )
     expect(webhook.isReady()).toBe(false)
     await installCrds(cluster.client)
-    await eventually('it is ready', () => webhook.isReady()).catch((error) => {
-      throw new Error(`${error.message}\n${webhook.stderr()}`)
-    })
+    await eventually('it is ready', () => webhook.isReady())
     await register(cluster, webhook, TEAM)
   })
 
