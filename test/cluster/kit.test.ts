@@ -1,0 +1,130 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { type Cluster, startCluster } from './kit/cluster.ts'
+import { isAlive, startedIn } from './kit/processes.ts'
+import { sharedCluster } from './kit/shared.ts'
+import { whenObject } from './kit/watch.ts'
+
+const deployment = (name: string) => `
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: ${name} }
+spec:
+  selector: { matchLabels: { app: ${name} } }
+  template:
+    metadata: { labels: { app: ${name} } }
+    spec: { containers: [{ name: main, image: nothing }] }
+`
+
+describe('a control plane', () => {
+  const shared = sharedCluster()
+  let own: Cluster
+
+  beforeAll(async () => {
+    own = await startCluster({ users: { mallory: ['ml'] } })
+  })
+  afterAll(() => own.stop())
+
+  test('two at once know nothing of each other', async () => {
+    await own.kubectl(['create', 'configmap', 'mine'])
+
+    const there = await shared.tryKubectl(['get', 'configmap', 'mine'])
+
+    expect(there).toMatchObject({ code: 1, stderr: expect.stringContaining('"mine" not found') })
+    expect(own.url).not.toBe(shared.url)
+  })
+
+  test('makes the pods of a Deployment, and writes down what was said', async () => {
+    await own.kubectl(['apply', '-f', '-'], deployment('web'))
+    await whenObject<any>(
+      own.client,
+      '/apis/apps/v1/namespaces/default/deployments',
+      'web',
+      ({ status }) => status.replicas === 1,
+    )
+
+    const { items } = await own.client.get<any>('/api/v1/namespaces/default/pods?labelSelector=app%3Dweb')
+
+    expect(items).toHaveLength(1)
+    const record = audited(own).find(
+      ({ objectRef, verb }) => objectRef?.resource === 'pods' && verb === 'create' && !objectRef.subresource,
+    )
+    expect(record).toMatchObject({
+      level: 'RequestResponse',
+      user: { username: 'system:serviceaccount:kube-system:replicaset-controller' },
+      responseObject: { metadata: { name: items[0].metadata.name } },
+    })
+    expect(audited(own).filter(({ objectRef }) => objectRef?.resource === 'configmaps')[0]).toMatchObject({
+      level: 'Metadata',
+    })
+  })
+
+  test.each(['SIGTERM', 'SIGKILL'] as const)(
+    'an API server that was ended by %s comes back with its data',
+    async (signal) => {
+      await own.createNamespace(`kept-${signal.toLowerCase()}`)
+
+      await own.restartApiServer(signal)
+
+      expect(await own.kubectl(['get', 'namespace', `kept-${signal.toLowerCase()}`, '-o', 'name'])).toMatch(
+        /^namespace\/kept/,
+      )
+    },
+  )
+
+  test('a compacted history is gone: an old watch is told so', async () => {
+    const { metadata } = await own.client.get<any>('/api/v1/namespaces/default/configmaps')
+    await own.kubectl(['create', 'configmap', 'later'])
+    await own.compact()
+    // The API server remembers what it has seen itself, until it starts again.
+    await own.restartApiServer()
+
+    const watch = `/api/v1/namespaces/default/configmaps?watch=true&resourceVersion=${metadata.resourceVersion}`
+    const { value } = await own.client.stream(watch).next()
+
+    expect(value).toMatchObject({ type: 'ERROR', object: { code: 410, reason: 'Expired' } })
+  })
+
+  test('a service account and a user are who their tokens say', async () => {
+    const whoami = async (token: string) =>
+      JSON.parse(
+        await own.kubectl(['--kubeconfig', own.kubeconfigFor(token), 'auth', 'whoami', '-o', 'json']),
+      ).status.userInfo
+
+    expect(await whoami(await own.tokenFor('default', 'default'))).toMatchObject({
+      username: 'system:serviceaccount:default:default',
+    })
+    expect(await whoami(own.userTokens.mallory as string)).toMatchObject({
+      username: 'mallory',
+      groups: ['ml', 'system:authenticated'],
+    })
+  })
+
+  test('goes with the process that started it, even if that was killed', async () => {
+    const child = spawn(
+      process.execPath,
+      [fileURLToPath(new URL('kit/start-and-wait.ts', import.meta.url))],
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    )
+    const [folder] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
+    const running = startedIn(folder)
+    expect(running.filter(isAlive)).toHaveLength(3)
+
+    child.kill('SIGKILL')
+    await vi.waitFor(() => expect(existsSync(folder)).toBe(false), { timeout: 20_000 })
+    expect(running.filter(isAlive)).toEqual([])
+  })
+})
+
+function audited({ auditLog }: Cluster): any[] {
+  return readFileSync(auditLog, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line))
+}

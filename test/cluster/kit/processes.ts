@@ -1,0 +1,124 @@
+import { spawn } from 'node:child_process'
+import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** Long enough for a loaded machine; a healthy start takes a tenth of it. */
+const START_LIMIT_MS = 120_000
+const STOP_LIMIT_MS = 10_000
+
+/** A program that was started, and can be stopped by whoever knows its process id and when it began. */
+export interface Running {
+  readonly name: string
+  readonly pid: number
+  /** From the kernel: tells the process from a later one that was given the same id. */
+  readonly started: string
+}
+
+/** Starts a program on its own; what it says goes to `FOLDER/NAME.log`, and its process id to `FOLDER/NAME.pid`. */
+export function start(
+  folder: string,
+  name: string,
+  command: string,
+  args: readonly string[],
+  environment: Record<string, string> = {},
+): Running {
+  const log = openSync(join(folder, `${name}.log`), 'a')
+  const child = spawn(command, args, {
+    cwd: folder,
+    // A group of its own: Ctrl-C in a terminal is for the tests, which stop the cluster themselves.
+    detached: true,
+    stdio: ['ignore', log, log],
+    env: { PATH: process.env.PATH ?? '', HOME: folder, ...environment },
+  })
+  closeSync(log)
+  // It is missed below, by the one who waits for it.
+  child.once('error', () => {})
+  child.unref()
+  if (child.pid === undefined) throw new Error(`${command} cannot be started.`)
+  const running = { name, pid: child.pid, started: startTime(child.pid) ?? '' }
+  writeFileSync(join(folder, `${name}.pid`), JSON.stringify(running))
+  return running
+}
+
+/** What was started in a folder, as its `.pid` files have it. */
+export function startedIn(folder: string): Running[] {
+  return readdirSync(folder)
+    .filter((file) => file.endsWith('.pid'))
+    .map((file) => JSON.parse(readFileSync(join(folder, file), 'utf8')))
+}
+
+/** The process of that name in the folder. Throws if there never was one. */
+export function startedAs(folder: string, name: string): Running {
+  return JSON.parse(readFileSync(join(folder, `${name}.pid`), 'utf8'))
+}
+
+/** Asks it to end, and ends it when it does not in `limit` ms. Resolves when it is gone. */
+export async function stop(
+  running: Running,
+  signal: NodeJS.Signals = 'SIGTERM',
+  limit = STOP_LIMIT_MS,
+): Promise<void> {
+  if (!isAlive(running)) return
+  kill(running, signal)
+  const deadline = performance.now() + limit
+  while (isAlive(running)) {
+    if (performance.now() > deadline) kill(running, 'SIGKILL')
+    await sleep(20)
+  }
+}
+
+/** A signal for a process that may be gone. */
+function kill({ pid }: Running, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
+}
+
+export function isAlive({ pid, started }: Running): boolean {
+  const now = startTime(pid)
+  return now !== undefined && now === started
+}
+
+/** Undefined if there is no such process, or if it has ended and nobody has asked for its exit code. */
+export function startTime(pid: number): string | undefined {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /s, '')
+      .split(' ')
+    return fields[0] === 'Z' ? undefined : fields[19]
+  } catch {
+    return undefined
+  }
+}
+
+/** Waits until `ready` is true. Rejects with the end of its log if the program ends, or takes too long. */
+export async function until(folder: string, running: Running, ready: () => Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + START_LIMIT_MS
+  while (!(await ready().catch(() => false))) {
+    const log = () => readFileSync(join(folder, `${running.name}.log`), 'utf8').slice(-3000)
+    if (!isAlive(running)) throw new Error(`${running.name} ended before it was ready:\n${log()}`)
+    if (performance.now() > deadline)
+      throw new Error(`${running.name} is not ready after two minutes:\n${log()}`)
+    await sleep(50)
+  }
+}
+
+/** Ports of the loopback address that nobody listens on now. */
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer())
+  const ports = await Promise.all(
+    servers.map(
+      (server) =>
+        new Promise<number>((resolve, reject) => {
+          server.once('error', reject)
+          server.listen(0, '127.0.0.1', () => resolve((server.address() as { port: number }).port))
+        }),
+    ),
+  )
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
+  return ports
+}
