@@ -7,14 +7,29 @@ import { isDeepStrictEqual } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parse, parseAllDocuments } from 'yaml'
 import { KubeError } from '../../src/kube/client.ts'
-import { type Case, caseNames, effectOf, expectedEffect, golden, loadCase, secretValues } from '../support/fixtures.ts'
+import {
+  type Case,
+  caseNames,
+  effectOf,
+  expectedEffect,
+  golden,
+  loadCase,
+  secretValues,
+} from '../support/fixtures.ts'
 import { everyContainer, type PodObject } from '../support/kubelet.ts'
 import { eventually } from '../support/webhook.ts'
-import { sharedCluster } from './support/cluster.ts'
-import { apply, collection, ensureNamespace, ensureServiceAccount, type Manifest, remove } from './support/objects.ts'
+import { sharedCluster } from './kit/shared.ts'
+import {
+  apply,
+  collection,
+  ensureNamespace,
+  ensureServiceAccount,
+  type Manifest,
+  remove,
+} from './support/objects.ts'
 import { type Process, register, startController, startWebhook } from './support/processes.ts'
 
-const { kube, kubeconfig } = sharedCluster()
+const { client: kube, kubeconfig } = sharedCluster()
 const OWNER_NAMESPACE = 'credential-injector'
 /** Pods of this namespace never meet the webhook: what the API server alone makes of a pod is seen there. */
 const PLAIN_NAMESPACE = 'without-injector'
@@ -64,7 +79,8 @@ describe.each(cases.map((fixture) => [fixture.name, fixture] as const))('%s', (_
 
   test('what is stored', async () => {
     const pod = clusterPod(fixture, fixture.pod)
-    const wanted = fixture.effect.outcome === 'Denied' ? undefined : await plain(clusterPod(fixture, expectedPod(fixture)))
+    const wanted =
+      fixture.effect.outcome === 'Denied' ? undefined : await plain(clusterPod(fixture, expectedPod(fixture)))
     await settled(fixture, () => create(pod, namespace, '?dryRun=All'), wanted)
     if (!wanted) return
 
@@ -97,7 +113,8 @@ async function settled(
     return isWanted()
   }).catch(() => {})
   if (isWanted()) return
-  if (answer instanceof KubeError) expect(answer.message).toBe(wanted ? 'nothing to refuse' : fixture.effect.problems)
+  if (answer instanceof KubeError)
+    expect(answer.message).toBe(wanted ? 'nothing to refuse' : fixture.effect.problems)
   else expect(comparable(answer as PodObject)).toEqual(wanted && comparable(wanted))
 }
 
@@ -125,9 +142,13 @@ const rank = ({ kind }: Manifest) => ['Namespace', 'Secret', 'ConfigMap'].indexO
 
 async function prepareNamespaces({ request, pod }: Case, manifests: Manifest[]): Promise<void> {
   const declared = new Map(
-    manifests.filter(({ kind }) => kind === 'Namespace').map(({ metadata }) => [metadata.name, metadata.labels]),
+    manifests
+      .filter(({ kind }) => kind === 'Namespace')
+      .map(({ metadata }) => [metadata.name, metadata.labels]),
   )
-  const names = manifests.flatMap(({ kind, metadata }) => (kind === 'Namespace' ? metadata.name : (metadata.namespace ?? [])))
+  const names = manifests.flatMap(({ kind, metadata }) =>
+    kind === 'Namespace' ? metadata.name : (metadata.namespace ?? []),
+  )
   for (const name of new Set([...names, request.namespace]))
     await ensureNamespace(kube, name, { ...declared.get(name), fixtures: 'yes' })
   const account = pod.spec.serviceAccountName ?? pod.spec.serviceAccount

@@ -39,7 +39,9 @@ async function started(args: string[]): Promise<Process> {
     const said = once(child.process.stdout as NodeJS.ReadableStream, 'data', { signal: limit })
     await Promise.race([said, ended]).catch((error) => {
       child.signal('SIGKILL')
-      throw new Error(`${args[0]} did not become ready (${error.message}):\n${child.stdout()}${child.stderr()}`)
+      throw new Error(
+        `${args[0]} did not become ready (${error.message}):\n${child.stdout()}${child.stderr()}`,
+      )
     })
   }
   const urls = child.stdout().match(/https?:\/\/\S+/g) ?? []
@@ -65,7 +67,13 @@ export interface Registration {
 /** Tells the API server to send the pods of these namespaces to a webhook on this machine. */
 export async function register(
   kube: KubeClient,
-  { name = 'credential-injector', url, failurePolicy = 'Fail', namespaceSelector = {}, matchConditions }: Registration,
+  {
+    name = 'credential-injector',
+    url,
+    failurePolicy = 'Fail',
+    namespaceSelector = {},
+    matchConditions,
+  }: Registration,
 ): Promise<Manifest> {
   const { ca } = await testCertificates()
   const manifest: Manifest = {
@@ -83,7 +91,15 @@ export async function register(
         reinvocationPolicy: 'IfNeeded',
         namespaceSelector,
         ...(matchConditions && { matchConditions }),
-        rules: [{ apiGroups: [''], apiVersions: ['v1'], operations: ['CREATE'], resources: ['pods'], scope: 'Namespaced' }],
+        rules: [
+          {
+            apiGroups: [''],
+            apiVersions: ['v1'],
+            operations: ['CREATE'],
+            resources: ['pods'],
+            scope: 'Namespaced',
+          },
+        ],
       },
     ],
   }
