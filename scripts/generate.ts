@@ -1,15 +1,25 @@
 /**
  * Writes every file that is made from another one; with `--verify` it only compares, and fails where one is stale.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
-import { z } from 'zod'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { DENIALS, LEFT_ALONE, WARNINGS } from '../src/api/reasons.ts'
 import { KINDS } from '../src/api/schema.ts'
+import { chartReadme, chartWithVersion, valuesSchema } from './generate/chart.ts'
+import { CRD_FILES, crdYaml } from './generate/crds.ts'
+import { type Kind, kindSchema } from './generate/structural-schema.ts'
+
+const CHART = 'charts/credential-injector'
+const KIND_NAMES = Object.keys(KINDS) as Kind[]
 
 /** Path from the project's root, and what belongs there. */
 const GENERATED: Record<string, () => string> = {
   'src/api/schemas.generated.json': schemas,
+  ...Object.fromEntries(KIND_NAMES.map((kind) => [CRD_FILES[kind], () => crdYaml(kind)])),
   'docs/reasons.md': reasonsPage,
+  [`${CHART}/values.schema.json`]: () => valuesSchema(source(`${CHART}/values.yaml`)),
+  [`${CHART}/README.md`]: () => chartReadme(source(`${CHART}/values.yaml`)),
+  [`${CHART}/Chart.yaml`]: () =>
+    chartWithVersion(source(`${CHART}/Chart.yaml`), JSON.parse(source('package.json')).version),
 }
 
 function main(act: (path: string, content: string) => void): void {
@@ -18,6 +28,7 @@ function main(act: (path: string, content: string) => void): void {
 
 function write(path: string, content: string): void {
   if (content === current(path)) return
+  mkdirSync(new URL('.', absolute(path)), { recursive: true })
   writeFileSync(absolute(path), content)
   process.stdout.write(`wrote ${path}\n`)
 }
@@ -36,69 +47,20 @@ function current(path: string): string | undefined {
   }
 }
 
+function source(path: string): string {
+  return readFileSync(absolute(path), 'utf8')
+}
+
 function absolute(path: string): URL {
   return new URL(`../${path}`, import.meta.url)
 }
 
 // ---- src/api/schemas.generated.json ----------------------------------------------------------------------------------
 
-type Json = Record<string, unknown>
-
-/** One structural schema (apiextensions/v1 JSONSchemaProps) for each kind: as the CRDs carry it, so without status. */
+/** One structural schema for each kind: what is written by users, so without status. */
 function schemas(): string {
-  const entries = Object.entries(KINDS).map(([kind, schema]) => [kind, kindSchema(schema)])
+  const entries = KIND_NAMES.map((kind) => [kind, kindSchema(kind)])
   return `${JSON.stringify(Object.fromEntries(entries), null, 2)}\n`
-}
-
-function kindSchema(schema: z.ZodType): Json {
-  const { description, properties, ...rest } = z.toJSONSchema(schema, { target: 'openapi-3.0' }) as Json
-  const { spec } = properties as Json
-  return {
-    description,
-    type: 'object',
-    required: ['spec'],
-    properties: {
-      apiVersion: { type: 'string' },
-      kind: { type: 'string' },
-      // The API server knows the rest of the metadata by itself and lets a CRD say something about the name only.
-      metadata: { type: 'object', properties: { name: { type: 'string' } } },
-      spec: structural(spec as Json),
-    },
-    ...('x-kubernetes-validations' in rest && {
-      'x-kubernetes-validations': rest['x-kubernetes-validations'],
-    }),
-  }
-}
-
-/** What the API server accepts in a CRD, of the keywords that zod writes. */
-const KEYWORDS = new Set(
-  (
-    'type description default enum format pattern minLength maxLength minItems maxItems required ' +
-    'x-kubernetes-validations x-kubernetes-list-type x-kubernetes-list-map-keys'
-  ).split(' '),
-)
-
-function structural(schema: Json): Json {
-  const result: Json = {}
-  for (const [keyword, value] of Object.entries(schema)) {
-    if (keyword === 'properties') result.properties = mapValues(value as Json, structural)
-    else if (keyword === 'items') result.items = structural(value as Json)
-    else if (keyword === 'additionalProperties') Object.assign(result, additional(value as Json | boolean))
-    else if (KEYWORDS.has(keyword)) result[keyword] = value
-    else throw new Error(`A CRD cannot say "${keyword}": express it otherwise in src/api/schema.ts`)
-  }
-  // For known formats zod adds a pattern that nobody can read in an error message; the API server knows the format.
-  if (result.format !== undefined) delete result.pattern
-  return result
-}
-
-/** Kubernetes finds unknown fields by the listed properties: closed objects say nothing, maps describe their values. */
-function additional(value: Json | boolean): Json {
-  return typeof value === 'boolean' ? {} : { additionalProperties: structural(value) }
-}
-
-function mapValues(record: Json, change: (value: Json) => Json): Json {
-  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, change(value as Json)]))
 }
 
 // ---- docs/reasons.md -------------------------------------------------------------------------------------------------

@@ -88,16 +88,17 @@ function problem(path: Path, what: string, value: unknown, detail = ''): FieldPr
   return { path: [...path], message: `${fieldOf(path)}: ${what}${shown}${detail && `: ${detail}`}` }
 }
 
-/** A string as Go's `%q` writes it, which differs from JSON in control characters. */
+/** A string as Go's `%q` writes it, which differs from JSON in what cannot be printed. */
 function quoted(text: string): string {
-  return JSON.stringify(text).replace(
-    /\\u00([01][0-9a-f])|\u007f/g,
-    (character, code: string | undefined) => GO_ESCAPES[code ?? ''] ?? `\\x${code ?? hex(character)}`,
-  )
+  return JSON.stringify(text)
+    .replace(/\\u00([01][0-9a-f])/g, (_, code: string) => GO_ESCAPES[code] ?? `\\x${code}`)
+    .replace(/(?! )[\p{C}\p{Z}]/gu, unprintable)
 }
 
 const GO_ESCAPES: Readonly<Record<string, string>> = { '07': '\\a', '0b': '\\v' }
 
-function hex(character: string): string {
-  return character.charCodeAt(0).toString(16)
+function unprintable(character: string): string {
+  const code = character.codePointAt(0) as number
+  const [letter, digits] = code < 0x80 ? ['x', 2] : code < 0x10000 ? ['u', 4] : ['U', 8]
+  return `\\${letter}${code.toString(16).padStart(digits as number, '0')}`
 }

@@ -3,10 +3,10 @@
  * differ (an exchange of two neighbours counts once, upper and lower case do not count), or the word is the beginning
  * of just one candidate.
  */
-export function nearest(word: string, candidates: readonly string[]): string | undefined {
+export function nearest<Name extends string>(word: string, candidates: readonly Name[]): Name | undefined {
   const wanted = word.toLowerCase()
   let limit = Math.min(4, Math.max(1, Math.floor(wanted.length / 3)))
-  let best: string | undefined
+  let best: Name | undefined
   for (const candidate of candidates) {
     const distance = editDistance(wanted, candidate.toLowerCase(), limit)
     if (distance > limit || (distance === limit && best !== undefined)) continue
@@ -23,7 +23,10 @@ export function didYouMean(word: string, candidates: readonly string[]): string 
   return found === undefined ? '' : `; did you mean "${found}"?`
 }
 
-function onlyContinuation(wanted: string, candidates: readonly string[]): string | undefined {
+function onlyContinuation<Name extends string>(
+  wanted: string,
+  candidates: readonly Name[],
+): Name | undefined {
   if (wanted.length < 3) return undefined
   const longer = candidates.filter((candidate) => candidate.toLowerCase().startsWith(wanted))
   return longer.length === 1 ? longer[0] : undefined

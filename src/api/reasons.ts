@@ -58,6 +58,10 @@ export const WARNINGS = {
     title: 'The credential’s Secret does not exist yet, lacks a named key or has the wrong type.',
     remedy: 'Create or correct the Secret: the pod waits and starts when it is right.',
   },
+  CredentialExpired: {
+    title: 'The credential has expired, or will within seven days.',
+    remedy: 'Renew it: rotate its Secret and set spec.expiresAt.',
+  },
   PolicyOverrides: {
     title: 'An enforced policy’s value replaces another.',
     remedy: 'Nothing, if that is wanted; else talk to the platform team.',
@@ -86,17 +90,12 @@ export const WARNINGS = {
   },
   ModeNotKept: {
     title:
-      'The mode of a file credential is not kept: it shares its folder with another, and the keys of both secrets are unknown.',
-    remedy:
-      'List the files in the credential, create its Secret first, or mount it elsewhere with NAME=/path.',
+      'The mode of a file credential is not kept for all of its files: another one shares its folder and decides.',
+    remedy: 'List the files in the credential, or mount it elsewhere with NAME=/path.',
   },
   ReachesNothing: {
     title: 'The pod names a credential, and its annotations leave no container that could get it.',
     remedy: 'Correct the annotation containers or skip-containers, or remove the name.',
-  },
-  CredentialExpired: {
-    title: 'The credential has expired, or will within seven days.',
-    remedy: 'Renew it: rotate its Secret and set spec.expiresAt.',
   },
   OptionalSource: {
     title: 'The pod already loads the credential’s secret, but as optional: it would start without it.',
@@ -104,15 +103,16 @@ export const WARNINGS = {
   },
   UnknownKeys: {
     title: 'The pod loads variables from a source whose keys cannot be compared with the credential’s.',
-    remedy: 'Check by hand that they do not overlap; `kubectl credential explain` can read them.',
+    remedy:
+      'Check by hand that they do not overlap, or list the variables in the credential: listed ones always win.',
   },
   UnusualVariable: {
     title: 'Keys of the secret are not names that a shell can use.',
     remedy: 'Rename the keys, or list the wanted variables in the credential.',
   },
   UnknownAnnotation: {
-    title: 'The pod has a credentials.run.ai annotation that nothing reads.',
-    remedy: 'Correct its key, or remove it.',
+    title: 'A credentials.run.ai annotation is one that nothing reads, or stands where nothing reads it.',
+    remedy: 'Correct its key, move it to the pod template of the workload, or remove it.',
   },
 } as const satisfies Record<string, ReasonText>
 

@@ -156,23 +156,54 @@ const variables = z
     'x-kubernetes-list-map-keys': ['name'],
   })
 
+/** As Kubernetes has it for labels. What selects nothing anywhere is refused here, not later where the selector is used. */
+const LABEL_KEY =
+  "matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$')"
+const LABEL_VALUE = "matches('^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$')"
+const LABEL_KEY_MESSAGE =
+  'a label key is NAME or PREFIX/NAME: letters, digits, "-", "_" and ".", at most 63 characters in NAME, such as team or example.com/team'
+const LABEL_VALUE_MESSAGE =
+  'a label value has at most 63 letters, digits, "-", "_" and ".", and begins and ends with a letter or digit'
+
 const labelSelector = (what: string) =>
   z
     .strictObject({
       matchLabels: z
-        .record(z.string(), z.string())
+        .record(z.string(), z.string().max(63))
         .optional()
-        .meta({ description: 'Labels that must have exactly these values.' }),
+        .meta({
+          description: 'Labels that must have exactly these values.',
+          maxProperties: 64,
+          ...rules(
+            { rule: `self.all(key, key.${LABEL_KEY})`, message: LABEL_KEY_MESSAGE },
+            { rule: `self.all(key, self[key].${LABEL_VALUE})`, message: LABEL_VALUE_MESSAGE },
+          ),
+        }),
       matchExpressions: z
         .array(
           z
             .strictObject({
-              key: z.string().min(1).max(317).meta({ description: 'Label key.' }),
+              key: z
+                .string()
+                .min(1)
+                .max(317)
+                .meta({
+                  description: 'Label key.',
+                  ...rules({ rule: `self.${LABEL_KEY}`, message: LABEL_KEY_MESSAGE }),
+                }),
               operator: z
                 .enum(['In', 'NotIn', 'Exists', 'DoesNotExist'])
                 .meta({ description: 'How the label is compared with the values.' }),
               values: z
-                .array(z.string().max(63))
+                .array(
+                  z
+                    .string()
+                    .max(63)
+                    .meta({
+                      description: 'Label value.',
+                      ...rules({ rule: `self.${LABEL_VALUE}`, message: LABEL_VALUE_MESSAGE }),
+                    }),
+                )
                 .max(64)
                 .optional()
                 .meta({ description: 'For In and NotIn.' }),

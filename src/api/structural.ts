@@ -29,6 +29,7 @@ export interface Schema {
   readonly items?: Schema
   readonly minItems?: number
   readonly maxItems?: number
+  readonly maxProperties?: number
   readonly enum?: readonly string[]
   readonly pattern?: string
   readonly format?: 'date-time'
@@ -134,10 +135,16 @@ function check(node: Node, value: unknown, place: Place): boolean {
 
 function checkKind({ type, format, enum: supported }: Schema, value: unknown, place: Place): boolean {
   const actual = typeName(value)
-  if (actual !== type) report(place, wrongType(place.path, format ?? type, actual))
+  if (actual !== type) report(place, wrongType(place.path, format ?? type, format ? goName(actual) : actual))
   const isSupported = supported === undefined || supported.includes(value as string)
   if (!isSupported) report(place, unsupported(place.path, value, supported))
   return actual !== type || !isSupported
+}
+
+/** What the API server calls a value where it expected a text of some format: it names its own types, and only these. */
+function goName(type: string): string {
+  if (type === 'integer') return 'int64'
+  return type === 'number' ? 'float64' : ''
 }
 
 function checkContent(node: Node, value: unknown, place: Place): boolean {
@@ -179,7 +186,10 @@ function checkKeys({ schema }: Node, list: readonly unknown[], place: Place): vo
   if (keys === undefined) return
   const times = new Map<string, number>()
   for (const [index, item] of list.entries()) {
-    if (!isObject(item)) continue
+    if (!isObject(item)) {
+      report(place, invalid([...place.path, index], item, NOT_IN_A_MAP))
+      continue
+    }
     const identity = Object.fromEntries(keys.filter((key) => key in item).map((key) => [key, item[key]]))
     const text = JSON.stringify(identity)
     const seen = times.get(text) ?? 0
@@ -188,9 +198,14 @@ function checkKeys({ schema }: Node, list: readonly unknown[], place: Place): vo
   }
 }
 
+const NOT_IN_A_MAP = 'must be an object for an array of list-type map'
+
 function checkObject(node: Node, object: Readonly<Record<string, unknown>>, place: Place): boolean {
-  let blocked = false
-  for (const key of node.schema.required ?? []) {
+  const { maxProperties = Number.POSITIVE_INFINITY, required: needed = [] } = node.schema
+  const count = Object.keys(object).length
+  let blocked = count > maxProperties
+  if (blocked) report(place, tooMany(place.path, count, maxProperties))
+  for (const key of needed) {
     if (!isAbsent(object[key])) continue
     report(place, required([...place.path, key]))
     blocked = true

@@ -3,11 +3,11 @@
 import { isCollection } from 'yaml'
 import type { Store } from '../api/catalog.ts'
 import type { PatchOperation, Pod } from '../api/pod.ts'
+import { fieldIn, type PodPlace, type PodsFound, podsIn, pointerTo } from '../api/pod-places.ts'
 import { DENIALS, WARNINGS } from '../api/reasons.ts'
 import { inject, type Outcome, podShapeProblem } from '../inject/index.ts'
 import { readYaml, type YamlDocument, type YamlText } from './kubernetes-yaml.ts'
 import { patchText } from './manifest-patch.ts'
-import { fieldIn, type PodPlace, podsIn, pointerTo } from './manifests.ts'
 import type { Finding, PodReport, Report } from './report.ts'
 
 export interface Manifest {
@@ -88,7 +88,7 @@ function injectDocument(
   result.otherObjects += others
   for (const object of unreached) {
     const line = source.lineOf(offsetOf(doc, object))
-    result.unreached.push({ file, line, message: `${nameOf(object)} ${UNREACHED}` })
+    result.unreached.push({ file, line, message: `${nameOf(object)} ${whyUnreached(object)}` })
   }
   return pods.flatMap((place) => {
     const line = source.lineOf(offsetOf(doc, place))
@@ -105,7 +105,13 @@ function injectDocument(
   })
 }
 
-const UNREACHED =
+function whyUnreached({ template }: PodsFound['unreached'][number]): string {
+  return template
+    ? `names credentials in its own metadata, where nothing reads them: move the annotation to ${template.join('.')}.metadata`
+    : UNKNOWN_PLACE
+}
+
+const UNKNOWN_PLACE =
   'names credentials where this command knows of no pod: it is passed on as it is, and its pods are injected when they are created'
 
 const nameOf = ({ kind, name }: Pick<PodPlace, 'kind' | 'name'>) => (name === '' ? kind : `${kind} ${name}`)

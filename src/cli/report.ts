@@ -11,7 +11,7 @@ export interface Report {
   pods: PodReport[]
   /** Documents and items of Lists without a pod: they are passed on as they are. */
   otherObjects: number
-  /** Those of them that name credentials in a place that is not known to become a pod. */
+  /** Objects that name credentials where they do not reach a pod. */
   unreached: Finding[]
   /** What kept the command from doing its work. */
   errors: Finding[]

@@ -283,7 +283,8 @@ function placeSecrets(
 ): void {
   if (wholeSecrets.length === 0) return
   const list = (target.container.envFrom ?? []).slice()
-  const [front, back] = frontAndBack(wholeSecrets, mode)
+  const [front, back, shared] = frontAndBack(wholeSecrets, mode)
+  plan.present.push(...shared)
   const again = back.filter((claim) => isOverridden(claim, list, own, rivals))
   placeAtFront(front, list, plan)
   placeAtBack(back, again, list, plan)
@@ -295,7 +296,14 @@ function placeSecrets(
 function hasNamedBehind(claim: Claim, wholeSecrets: Claim[], list: readonly EnvFromSource[]): boolean {
   if (claim.strength !== 'Enforce') return false
   const last = list.findLastIndex((entry) => loads(entry, claim))
-  const rivals = wholeSecrets.filter((other) => other.strength === 'Named' && mayOverlap(claim, other))
+  const enforced = wholeSecrets.filter(({ strength }) => strength === 'Enforce')
+  const rivals = wholeSecrets.filter(
+    (other) =>
+      other.strength === 'Named' &&
+      mayOverlap(claim, other) &&
+      // Where a policy enforces the same secret, it stands there for the policy's sake.
+      !enforced.some((stronger) => sharesSecret(stronger, other)),
+  )
   return list.slice(last + 1).some((entry) => rivals.some((other) => loads(entry, other)))
 }
 
@@ -304,13 +312,15 @@ function mayOverlap({ credential }: Claim, { credential: other }: Claim): boolea
   return !credential.keys || !other.keys || credential.keys.some((key) => other.keys?.includes(key))
 }
 
-function frontAndBack(wholeSecrets: Claim[], mode: ConflictMode): [Claim[], Claim[]] {
+/** Claims whose secrets come before the container's own, and after them; and claims on secrets that stronger ones load. */
+function frontAndBack(wholeSecrets: Claim[], mode: ConflictMode): [Claim[], Claim[], Claim[]] {
   const enforced = wholeSecrets.filter(({ strength }) => strength === 'Enforce')
   const named = wholeSecrets.filter(({ strength }) => strength === 'Named')
   const back = mode === 'CredentialWins' ? [...named, ...enforced] : enforced
   const front = mode === 'CredentialWins' ? defaultsOf(wholeSecrets) : [...defaultsOf(wholeSecrets), ...named]
   // Two credentials may share a secret: it is loaded once, where the stronger needs it.
-  return [front.filter((claim) => !back.some((stronger) => sharesSecret(stronger, claim))), back]
+  const isShared = (claim: Claim) => back.some((stronger) => sharesSecret(stronger, claim))
+  return [front.filter((claim) => !isShared(claim)), back, front.filter(isShared)]
 }
 
 function sharesSecret(one: Claim, other: Claim): boolean {

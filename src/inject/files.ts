@@ -4,7 +4,7 @@ import type { Claim } from './claims.ts'
 import type { Findings } from './findings.ts'
 import { chosenMode, isReadable, parseMode } from './modes.ts'
 import { type Identity, identityOf, type Target } from './targets.ts'
-import { isInjected, type Projection, type SecretProjection } from './volumes.ts'
+import { isInjected, type Projection } from './volumes.ts'
 
 /** One file of a credential, below its folder. */
 interface ClaimedFile {
@@ -88,14 +88,17 @@ export function planFiles(
   const own = ownMounts(target, pod, files)
   const leftOut = files.filter((file) => meetMounts(file, own, target, findings)).map(({ claim }) => claim)
   const staying = files.filter(({ claim }) => !leftOut.includes(claim))
-  const mounts = [...Map.groupBy(staying, ({ folder }) => folderKey(folder))].map(([key, group]) => ({
-    folder: group[0]?.folder as string,
-    claims: group.map(({ claim }) => claim),
-    projection: projectionOf(group, identity),
-    existing: own.injected.get(key),
-  }))
+  const mounts = [...Map.groupBy(staying, ({ folder }) => folderKey(folder))].map(([key, group]) => {
+    const { projection, lost } = projectionOf(group, identity)
+    const folder = group[0]?.folder as string
+    for (const { credential } of lost)
+      findings.warn(
+        'ModeNotKept',
+        `list files in ${credential.name}: others in ${folder} decide about its mode`,
+      )
+    return { folder, claims: group.map(({ claim }) => claim), projection, existing: own.injected.get(key) }
+  })
   for (const file of staying) warnAboutAccess(file, identity, target, findings)
-  for (const { claims, projection } of mounts) warnAboutModes(claims, projection, identity, findings)
   return { mounts, leftOut }
 }
 
@@ -107,10 +110,12 @@ interface OwnMounts {
 
 function ownMounts({ container }: Target, pod: Pod, files: readonly FileClaim[]): OwnMounts {
   const own: OwnMounts = { mounts: [], injected: new Map() }
+  if (!container.volumeMounts?.length) return own
+  const volumes = new Map(pod.spec?.volumes?.map((volume) => [volume.name, volume]))
   const folders = new Set(files.map(({ folder }) => folderKey(folder)))
-  container.volumeMounts?.forEach((mount, index) => {
+  container.volumeMounts.forEach((mount, index) => {
     const path = folderKey(normalizeFolder(mount.mountPath))
-    if (folders.has(path) && isInjected(mount, pod.spec?.volumes ?? [])) own.injected.set(path, index)
+    if (folders.has(path) && isInjected(mount, volumes)) own.injected.set(path, index)
     else own.mounts.push({ path, index, mount })
   })
   return own
@@ -146,8 +151,11 @@ function hiddenBy(path: string, { folder, files }: FileClaim): string | undefine
   if (path === home) return folder
   const inside = below(path, home)
   if (inside === undefined) return undefined
-  const keyOf = (file: ClaimedFile) => (isWindowsPath(folder) ? file.path.toLowerCase() : file.path)
-  const file = files?.find((candidate) => isAtOrUnder(keyOf(candidate), inside))
+  // What is mounted below a file keeps the container from starting: a file is no folder.
+  const file = files?.find(
+    (candidate) =>
+      isAtOrUnder(fileKey(candidate, folder), inside) || isAtOrUnder(inside, fileKey(candidate, folder)),
+  )
   return file && inFolder(folder, file.path)
 }
 
@@ -158,17 +166,23 @@ function clash(a: FileClaim, b: FileClaim): string | undefined {
   const sameSecret = a.claim.credential.secretName === b.claim.credential.secretName
   for (const one of a.files ?? []) {
     for (const other of b.files ?? []) {
-      const equal = one.path === other.path
+      const [path, otherPath] = [fileKey(one, a.folder), fileKey(other, a.folder)]
+      const equal = path === otherPath
       if (
         equal
           ? !(sameSecret && one.key === other.key)
-          : isAtOrUnder(one.path, other.path) || isAtOrUnder(other.path, one.path)
+          : isAtOrUnder(path, otherPath) || isAtOrUnder(otherPath, path)
       ) {
-        return `${a.folder}/${one.path}`
+        return inFolder(a.folder, one.path)
       }
     }
   }
   return undefined
+}
+
+/** Equal for files that are one: Windows does not tell upper from lower case. */
+function fileKey({ path }: ClaimedFile, folder: string): string {
+  return isWindowsPath(folder) ? path.toLowerCase() : path
 }
 
 function claimedFiles({ credential }: Claim): ClaimedFile[] | undefined {
@@ -180,49 +194,68 @@ function claimedFiles({ credential }: Claim): ClaimedFile[] | undefined {
 /*
  * One volume holds all credentials of a folder. Its `defaultMode` is that of the first credential that brings every key
  * of its secret, so that keys added to the secret later appear too; another such credential that needs another mode is
- * listed file by file instead, which a projected volume can only do for keys that are known now.
+ * listed file by file instead, which a projected volume can only do for keys that are known now. Whole secrets come first:
+ * of two sources with one path the later counts, and a listed file may have a mode of its own.
  */
-function projectionOf(group: readonly FileClaim[], identity: Identity): Projection {
+function projectionOf(
+  group: readonly FileClaim[],
+  identity: Identity,
+): { projection: Projection; lost: Claim[] } {
   const modeOf = (file: FileClaim) => modeOfCredential(file, identity)
   const whole = group.filter(({ claim }) => !claim.credential.spec.files)
   const first = whole.find(({ files }) => files === undefined) ?? whole[0]
   const defaultMode = first ? modeOf(first) : fileMode(group[0] as FileClaim, group[0]?.files?.[0], identity)
-  const taken: Taken = { paths: new Set(), secrets: new Set() }
-  const sources = group
-    .map((file) => secretProjection(file, modeOf(file) === defaultMode, defaultMode, taken, identity))
-    .filter((source) => source !== undefined)
-  return { sources, defaultMode }
+  const stayWhole = whole.filter((file) => file.files === undefined || modeOf(file) === defaultMode)
+  const isListed = (file: FileClaim) => !stayWhole.includes(file)
+  const wholeSecrets = new Set(stayWhole.map(({ claim }) => claim.credential.secretName))
+  const paths = new Map(
+    stayWhole.flatMap(({ files }) =>
+      (files ?? []).map(({ path }) => [path, { mode: defaultMode, listed: false }]),
+    ),
+  )
+  const lost = stayWhole.filter((file) => hasMode(file) && modeOf(file) !== defaultMode)
+  const listed = group.filter(isListed).flatMap((file) => {
+    const items = (file.files ?? []).filter((item) =>
+      takePath(file, item, identity, paths, () => lost.push(file)),
+    )
+    // An empty list would mean every key.
+    return items.length === 0
+      ? []
+      : { name: file.claim.credential.secretName, items: items.map(keyToPath(file, defaultMode, identity)) }
+  })
+  const sources = [...[...wholeSecrets].map((name) => ({ name })), ...listed]
+  return { projection: { sources, defaultMode }, lost: lost.map(({ claim }) => claim) }
 }
 
-/** What a volume holds so far: file paths, and secrets with all their keys. */
-interface Taken {
-  paths: Set<string>
-  secrets: Set<string>
-}
-
-function secretProjection(
+/** Whether a file is to be listed. Kubernetes refuses a volume that lists one path twice; who comes later loses its mode. */
+function takePath(
   file: FileClaim,
-  fitsDefault: boolean,
-  defaultMode: number | undefined,
-  taken: Taken,
+  item: ClaimedFile,
   identity: Identity,
-): SecretProjection | undefined {
-  const name = file.claim.credential.secretName
-  const isNew = (path: string) => !taken.paths.has(path) && taken.paths.add(path)
-  const isWhole = !file.claim.credential.spec.files
-  if (isWhole && (fitsDefault || file.files === undefined)) {
-    for (const { path } of file.files ?? []) taken.paths.add(path)
-    return taken.secrets.has(name) || !taken.secrets.add(name) ? undefined : { name }
+  paths: Map<string, { mode: number | undefined; listed: boolean }>,
+  lose: () => void,
+): boolean {
+  const mode = fileMode(file, item, identity)
+  const taken = paths.get(item.path)
+  const isExplicit = item.mode !== undefined || hasMode(file)
+  if (taken && (taken.mode === mode || !isExplicit)) return false
+  if (taken?.listed) {
+    lose()
+    return false
   }
-  // Kubernetes refuses a volume that lists one path twice, and an empty list would mean every key.
-  const items = (file.files ?? [])
-    .filter(({ path }) => isNew(path))
-    .map((item) => ({
-      key: item.key,
-      path: item.path,
-      ...modeUnless(defaultMode, fileMode(file, item, identity)),
-    }))
-  return items.length === 0 ? undefined : { name, items }
+  paths.set(item.path, { mode, listed: true })
+  return true
+}
+
+const keyToPath =
+  (file: FileClaim, defaultMode: number | undefined, identity: Identity) => (item: ClaimedFile) => ({
+    key: item.key,
+    path: item.path,
+    ...modeUnless(defaultMode, fileMode(file, item, identity)),
+  })
+
+function hasMode({ claim }: FileClaim): boolean {
+  return claim.credential.spec.mode !== undefined
 }
 
 function modeUnless(defaultMode: number | undefined, mode: number | undefined): { mode?: number } {
@@ -259,21 +292,6 @@ function warnAboutAccess(file: FileClaim, identity: Identity, target: Target, fi
       'FileTooOpen',
       `set runAsUser or drop fsGroup: ssh as root refuses the key, ${folder} in ${name}`,
     )
-  }
-}
-
-/** Two credentials of which nobody knows the keys yet, in one folder: the volume has one mode for both. */
-function warnAboutModes(
-  claims: readonly Claim[],
-  { defaultMode }: Projection,
-  identity: Identity,
-  findings: Findings,
-): void {
-  for (const { credential } of claims) {
-    const { spec, keys, name } = credential
-    if (spec.mode === undefined || spec.files || keys || identity.windows) continue
-    if (parseMode(spec.mode) !== defaultMode)
-      findings.warn('ModeNotKept', `list files in ${name}: it shares a folder, and not all keys are known`)
   }
 }
 

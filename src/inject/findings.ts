@@ -7,11 +7,13 @@ export class Findings {
   readonly #problems = new Map<string, Problem>()
   readonly #warnings = new Map<string, Warning>()
 
-  deny(reason: DenialReason, field: string, message: string): void {
+  deny(reason: DenialReason, field: string, sentence: string): void {
+    const message = bounded(sentence)
     this.#problems.set(`${reason} ${field} ${message}`, { reason, field, message })
   }
 
-  warn(reason: WarningReason, message: string): void {
+  warn(reason: WarningReason, sentence: string): void {
+    const message = bounded(sentence)
     this.#warnings.set(`${reason} ${message}`, { reason, message })
   }
 
@@ -29,5 +31,17 @@ export class Findings {
     return [...this.#warnings.values()].sort((a, b) => RANK.indexOf(a.reason) - RANK.indexOf(b.reason))
   }
 }
+
+/**
+ * The API server looks at a pod's names only after the webhooks, so a name in a sentence may have a megabyte. A part of a
+ * text keeps the whole alive, so the part is copied.
+ */
+function bounded(sentence: string): string {
+  if (sentence.length <= MOST_CHARACTERS) return sentence
+  return JSON.parse(JSON.stringify(`${sentence.slice(0, MOST_CHARACTERS)}…`))
+}
+
+/** Longer than any sentence whose names are as long as names can be. */
+const MOST_CHARACTERS = 2000
 
 const RANK = Object.keys(WARNINGS) as WarningReason[]

@@ -1,14 +1,14 @@
-import { MIRROR_POD } from '../annotations.ts'
+import { INJECT, MIRROR_POD } from '../annotations.ts'
 import type { NamespaceView } from '../api/catalog.ts'
 import type { Pod } from '../api/pod.ts'
-import { claimsOf } from './claims.ts'
+import { type Claim, claimsOf } from './claims.ts'
 import { credentialsInEffect, credentialsOf, grantsOf, recordOf } from './effects.ts'
 import { Findings } from './findings.ts'
 import type { Outcome } from './outcome.ts'
 import { patchOf } from './patch.ts'
-import { planPod } from './plan.ts'
+import { exceedsPod, planPod } from './plan.ts'
 import { warnAboutCredentials } from './readiness.ts'
-import { readRequest } from './request.ts'
+import { annotationField, readRequest } from './request.ts'
 import { targetsOf } from './targets.ts'
 
 export type { Grant, InjectedCredential, Outcome, Problem, Warning } from './outcome.ts'
@@ -43,12 +43,15 @@ export function inject({ pod, view, excludedNamespaces, now }: InjectInput): Out
     findings,
   )
   const { claims, optedOut } = claimsOf(pod, request, view, findings)
+  if (exceedsPod(claims, targets)) {
+    findings.deny('InvalidAnnotation', annotationField(INJECT), TOO_MUCH)
+    return denied(findings, claims)
+  }
   const plan = planPod({ pod, targets, claims, selects: request.selects, mode: request.mode, view }, findings)
   warnAboutCredentials(claims, now, findings)
 
+  if (findings.denied) return denied(findings, claims)
   const warnings = findings.warnings()
-  if (findings.denied)
-    return { kind: 'Denied', problems: findings.problems(), warnings, credentials: credentialsOf(claims) }
   if (claims.length === 0) return leftAlone(optedOut ? 'OptedOut' : 'NotAnnotated', warnings)
 
   const credentials = credentialsInEffect(claims, plan)
@@ -57,6 +60,18 @@ export function inject({ pod, view, excludedNamespaces, now }: InjectInput): Out
   if (patch.length === 0)
     return { kind: 'LeftAlone', reason: 'AlreadyInjected', warnings, credentials, grants }
   return { kind: 'Injected', patch, warnings, credentials, grants }
+}
+
+const TOO_MUCH =
+  'so many credentials for so many containers are more than a pod can hold: name fewer, or select containers'
+
+function denied(findings: Findings, claims: readonly Claim[]): Outcome {
+  return {
+    kind: 'Denied',
+    problems: findings.problems(),
+    warnings: findings.warnings(),
+    credentials: credentialsOf(claims),
+  }
 }
 
 function leftAlone(

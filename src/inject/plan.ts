@@ -32,6 +32,17 @@ export interface PlanInput {
   view: NamespaceView
 }
 
+/**
+ * Whether what the claims add could not be stored: etcd takes objects of 1.5 MiB, and each entry has some 100 bytes. Without
+ * this limit a small pod could ask for a patch of any size.
+ */
+export function exceedsPod(claims: readonly Claim[], targets: readonly Target[]): boolean {
+  const entries = claims.reduce((sum, { listed }) => sum + 1 + listed.length, 0)
+  return entries * targets.length > MOST_ENTRIES
+}
+
+const MOST_ENTRIES = 15_000
+
 /** Decides everything and reports every conflict; changes nothing. */
 export function planPod(input: PlanInput, findings: Findings): PodPlan {
   warnAboutNoContainer(input, findings)

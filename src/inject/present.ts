@@ -1,8 +1,11 @@
-import type { Problem, Warning } from './outcome.ts'
+import type { Problem } from './outcome.ts'
 
 /** Kubernetes asks for at most 120 characters a warning, and cuts all of them where they exceed 4096 together. */
 const WARNING_LENGTH = 120
 const ALL_WARNINGS_LENGTH = 4096
+
+/** Warnings, and problems where they are told without denying anything. */
+type Finding = Pick<Problem, 'message'> & { readonly reason: string }
 
 /** Events, terminals and the API server's own message are not made for more. */
 const MESSAGE_BYTES = 8192
@@ -11,7 +14,7 @@ const MESSAGE_BYTES = 8192
  * Warnings as the API server hands them to people: each at most 120 characters, 4096 in all; the last one counts what
  * did not fit.
  */
-export function presentWarnings(warnings: readonly Warning[]): string[] {
+export function presentWarnings(warnings: readonly Finding[]): string[] {
   const texts = warnings.map(({ reason, message }) => clip(`${reason}: ${message}`))
   const total = texts.reduce((sum, text) => sum + length(text), 0)
   if (total <= ALL_WARNINGS_LENGTH) return texts

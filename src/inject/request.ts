@@ -142,7 +142,7 @@ function denyUnknownContainers(
 ): void {
   for (const name of names) {
     if (containers.includes(name)) continue
-    const hint = didYouMean(name, containers) || `; it has ${containers.join(', ')}`
+    const hint = didYouMean(name, containers) || `; it has ${someOf(containers, 10)}`
     findings.deny('UnknownContainer', annotationField(key), `the pod has no container "${clip(name)}"${hint}`)
   }
 }
@@ -173,6 +173,12 @@ function listItems(key: string, text: string | undefined, findings: Findings): s
  * refused before that; more credentials than this would not fit into a patch that the API server takes either.
  */
 const MOST_ITEMS = 256
+
+/** The first names, and how many there are besides. */
+export function someOf(names: readonly string[], most: number): string {
+  const shown = names.slice(0, most).map(clip).join(', ')
+  return names.length > most ? `${shown} and ${names.length - most} more` : shown
+}
 
 /** A stranger's text inside a sentence: no control characters, and not longer than a name can be. */
 export function clip(text: string): string {

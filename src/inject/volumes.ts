@@ -27,12 +27,15 @@ export function volumeName(projection: Projection, attempt = 0): string {
 /** Contents repeat from pod to pod, and hashing one takes as long as everything else about its volume. */
 const digests = new Map<string, string>()
 const MOST_DIGESTS = 2000
+const LONGEST_KEPT = 2000
 
 function digest(content: string): string {
   const known = digests.get(content)
   if (known !== undefined) return known
-  if (digests.size >= MOST_DIGESTS) digests.clear()
   const made = hash('sha256', content, 'hex').slice(0, 16)
+  // The content of a mount that only looks like one of ours is a stranger's, and may be of any length.
+  if (content.length > LONGEST_KEPT) return made
+  if (digests.size >= MOST_DIGESTS) digests.clear()
   digests.set(content, made)
   return made
 }
@@ -54,10 +57,10 @@ export function sameContent(volume: Volume, projection: Projection): boolean {
 }
 
 /** A mount that an earlier round made: read-only, whole, of a volume whose name proves its content. */
-export function isInjected(mount: VolumeMount, volumes: readonly Volume[]): boolean {
+export function isInjected(mount: VolumeMount, volumes: ReadonlyMap<string, Volume>): boolean {
   if (!mount.name.startsWith('credential-') || !mount.readOnly || mount.subPath || mount.subPathExpr)
     return false
-  const volume = volumes.find(({ name }) => name === mount.name)
+  const volume = volumes.get(mount.name)
   const projection = volume && projectionOf(volume)
   return (
     projection !== undefined &&

@@ -1,5 +1,6 @@
 import type { FieldProblem, Path } from '../api/field-error.ts'
 import { isObjectName } from '../api/metadata.ts'
+import { nearest } from '../api/nearest.ts'
 import type { LabelSelector } from '../api/schema.ts'
 import { isObject, withoutNulls } from '../api/structural.ts'
 import { type Fields, readerFor } from './kinds.ts'
@@ -150,7 +151,8 @@ function refOf({ kind, metadata }: Fields): ObjectRef | undefined {
 }
 
 function refFor(kind: unknown, name: unknown, namespace: unknown): ObjectRef | undefined {
-  const known = KINDS.find((candidate) => candidate === kind)
+  const written = typeof kind === 'string' ? kind : ''
+  const known = KINDS.find((candidate) => candidate === written) ?? nearest(written, KINDS)
   if (known === undefined || !isObjectName(name) || !isObjectName(namespace)) return undefined
   return known === 'Credential' || known === 'Secret'
     ? { kind: known, namespace, name }
@@ -163,7 +165,7 @@ const KINDS = ['Credential', 'ClusterCredential', 'CredentialPolicy', 'Namespace
 function refIn(text: string): ObjectRef | undefined {
   const kind = /^kind: *["']?(\w+)/m.exec(text)?.[1]
   const metadata = /^metadata:(.*(?:\n[ \t].*|\n)*)/m.exec(text)?.[1] ?? ''
-  const indent = /\n( +)\S/.exec(metadata)?.[1] ?? ' '
+  const indent = /\n([ \t]+)\S/.exec(metadata)?.[1] ?? ' '
   const field = (name: string) =>
     new RegExp(`(?:\\n${indent}|[{,] *)${name}: *["']?([^\\s"',}#]+)`).exec(metadata)?.[1]
   return refFor(kind, field('name'), field('namespace') ?? 'default')

@@ -11,6 +11,7 @@ import { closeGracefully, type Lifecycle } from './lifecycle.ts'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import { type CertificatePair, secureContext } from './tls.ts'
+import { createWorkloadCheck, WORKLOAD_PATH } from './workloads.ts'
 
 export const REVIEW_PATH = '/mutate/pods'
 
@@ -24,14 +25,19 @@ export interface WebhookParts {
   readonly largeBodiesInFlight?: number
 }
 
-/** The HTTPS server that API servers call: `POST /mutate/pods`, `/healthz` and `/readyz`. Built, not listening. */
+/** The HTTPS server that API servers call: `POST /mutate/pods`, `POST /check/workloads`, `/healthz`, `/readyz`. Built, not listening. */
 export function buildWebhook(parts: WebhookParts): FastifyInstance {
   const https = { ...TLS_SETTINGS, ...secureContext(parts.certificate) }
   const app = fastify({ ...HTTP_SETTINGS, https }) as unknown as FastifyInstance
   const refuse = createRefuse(parts.metrics)
-  addReviewRoute(app, parts, refuse)
+  addReviewRoutes(app, parts, refuse)
   addHealthRoutes(app, parts.lifecycle)
-  addErrorAnswers(app, { [REVIEW_PATH]: ['POST'], ...HEALTH_ROUTES }, refuse, parts.log)
+  addErrorAnswers(
+    app,
+    { [REVIEW_PATH]: ['POST'], [WORKLOAD_PATH]: ['POST'], ...HEALTH_ROUTES },
+    refuse,
+    parts.log,
+  )
   closeGracefully(app, parts.lifecycle)
   return app
 }
@@ -77,7 +83,7 @@ const NO_QUERY = {}
 /** Parsed, the reviews of a batch take about ten times as much, which is about what a processor's second cache holds. */
 const BATCH_BYTES = 64 * 1024
 
-function addReviewRoute(app: FastifyInstance, parts: WebhookParts, refuse: Refuse): void {
+function addReviewRoutes(app: FastifyInstance, parts: WebhookParts, refuse: Refuse): void {
   const budget: BodyBudget = { used: 0, limit: parts.largeBodiesInFlight ?? LARGE_BODIES_IN_FLIGHT_BYTES }
   parts.metrics.gauge(
     'large_reviews_in_flight_bytes',
@@ -86,7 +92,26 @@ function addReviewRoute(app: FastifyInstance, parts: WebhookParts, refuse: Refus
   )
   const judge = createJudge({ ...parts, refuse })
   const answer = inBatches(({ body }: Pending) => body.length, BATCH_BYTES, judge)
-  app.post(REVIEW_PATH, (request, reply) => {
+  addReviewRoute(app, REVIEW_PATH, budget, refuse, answer)
+  // One by one: people apply workloads, and what controllers make of them is skipped.
+  const check = createWorkloadCheck({ ...parts, refuse })
+  addReviewRoute(app, WORKLOAD_PATH, budget, refuse, ({ body, reply, release }) => {
+    try {
+      check(body, reply)
+    } finally {
+      release()
+    }
+  })
+}
+
+function addReviewRoute(
+  app: FastifyInstance,
+  path: string,
+  budget: BodyBudget,
+  refuse: Refuse,
+  answer: (pending: Pending) => void,
+): void {
+  app.post(path, (request, reply) => {
     const problem = headersProblem(request.headers)
     if (problem) return refuse(reply, problem)
     readBody(

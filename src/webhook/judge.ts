@@ -73,7 +73,8 @@ export function createJudge({ admission, refuse, metrics, log }: Judge): (batch:
   }
 }
 
-function reviewIn(body: Buffer): Review | HttpError {
+/** The review in a body, or what is answered if it is none. */
+export function reviewIn(body: Buffer): Review | HttpError {
   let parsed: unknown
   try {
     parsed = parseJson(body)

@@ -2,11 +2,13 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { DENIALS, LEFT_ALONE, WARNINGS } from '../api/reasons.ts'
 import type { Decision } from './admission.ts'
+import { CHECK_OUTCOMES, type Check } from './workloads.ts'
 
 /** What is counted. Counting happens beside every review, so it is additions to numbers; the text is made when it is asked for. */
 export interface Metrics {
   /** `duration` in milliseconds, from the last byte of the review to its answer. */
   decided(decision: Decision, duration: number): void
+  checked(check: Check): void
   refused(status: number): void
   crashed(): void
   /** An error that nobody caught; see main.ts. */
@@ -39,6 +41,16 @@ export function createMetrics(): Metrics {
     Object.keys(DENIALS),
   )
   const warnings = tally('warnings_total', 'Warnings given.', 'reason', Object.keys(WARNINGS))
+  const checks = tally(
+    'workload_checks_total',
+    'Workloads looked at, by what became of the check.',
+    'outcome',
+    CHECK_OUTCOMES,
+  )
+  const findings = tally('workload_warnings_total', 'Warnings given to who applied a workload.', 'reason', [
+    ...Object.keys(DENIALS),
+    ...Object.keys(WARNINGS),
+  ])
   const refused = tally(
     'refused_requests_total',
     'Requests that were no reviews, or too many, by HTTP status.',
@@ -97,6 +109,10 @@ export function createMetrics(): Metrics {
       for (const { reason } of outcome.warnings) warnings.add(reason)
       if (outcome.kind === 'Denied') for (const { reason } of outcome.problems) denials.add(reason)
       if (patchBug !== undefined) patchBugs.inc()
+    },
+    checked({ outcome, findings: found }) {
+      checks.add(outcome)
+      for (const { reason } of found) findings.add(reason)
     },
     refused: (status) => refused.add(String(status)),
     crashed: () => crashes.inc(),

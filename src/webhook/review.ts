@@ -13,6 +13,8 @@ export interface Review {
   readonly name: string
   readonly dryRun: boolean
   readonly object: Pod
+  /** The request as it came, for who needs more of it. */
+  readonly request: Fields
 }
 
 type Fields = Record<string, unknown>
@@ -43,9 +45,24 @@ function readRequest(apiVersion: ReviewVersion, request: Fields): Review | strin
     return `${EXPECTED} whose request has its namespace and name as texts.`
 
   const createsPod = operation === 'CREATE' && isPod(kind, resource) && !subResource
-  if (createsPod && namespace === '') return `${EXPECTED} whose request has the namespace of the pod.`
+  if (createsPod && !isNamespaceName(namespace))
+    return `${EXPECTED} whose request has the namespace of the pod.`
   if (createsPod && !isObject(object)) return `${EXPECTED} whose request has the pod as its object.`
-  return { apiVersion, uid, createsPod, namespace, name, dryRun: dryRun === true, object: object as Pod }
+  return {
+    apiVersion,
+    uid,
+    createsPod,
+    namespace,
+    name,
+    dryRun: dryRun === true,
+    object: object as Pod,
+    request,
+  }
+}
+
+/** What is remembered by namespace must not grow with what anybody writes there. */
+function isNamespaceName(text: string): boolean {
+  return text.length <= 63 && /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/.test(text)
 }
 
 function isPod(kind: Fields, resource: Fields): boolean {

@@ -15,6 +15,8 @@ const changed = (change: (volume: any) => void): Volume[] => {
   return [copy]
 }
 
+const named = (...volumes: Volume[]) => new Map(volumes.map((one) => [one.name, one]))
+
 describe('a volume is known by its content', () => {
   test('the same content has the same name, other content another', () => {
     expect(volumeName(structuredClone(projection))).toBe(name)
@@ -24,16 +26,16 @@ describe('a volume is known by its content', () => {
   })
 
   test('an earlier round’s mount is recognised, also under a later attempt’s name', () => {
-    expect(isInjected(mount, [volume])).toBe(true)
+    expect(isInjected(mount, named(volume))).toBe(true)
     const second = volumeName(projection, 1)
-    expect(isInjected({ ...mount, name: second }, [volumeOf(second, projection)])).toBe(true)
+    expect(isInjected({ ...mount, name: second }, named(volumeOf(second, projection)))).toBe(true)
   })
 
   test('the mode that Kubernetes fills in counts as no mode', () => {
     const windows = { sources: [{ name: 'git-ssh-secret' }] }
     const defaulted = volumeOf(volumeName(windows), { ...windows, defaultMode: 420 })
     expect(sameContent(defaulted, windows)).toBe(true)
-    expect(isInjected({ ...mount, name: defaulted.name }, [defaulted])).toBe(true)
+    expect(isInjected({ ...mount, name: defaulted.name }, named(defaulted))).toBe(true)
   })
 
   test.each<[string, Volume[]]>([
@@ -45,12 +47,12 @@ describe('a volume is known by its content', () => {
     ['another kind of volume besides', changed((v) => (v.emptyDir = {}))],
     ['no projected volume', [{ name }]],
     ['no such volume', []],
-  ])('a forged one is not: %s', (_, volumes) => expect(isInjected(mount, volumes)).toBe(false))
+  ])('a forged one is not: %s', (_, volumes) => expect(isInjected(mount, named(...volumes))).toBe(false))
 
   test.each([{ readOnly: false }, { subPath: 'x' }, { subPathExpr: '$(X)' }, { name: 'work' }])(
     'nor is a mount with %j',
     (change) => {
-      expect(isInjected({ ...mount, ...change }, [volume, { name: 'work' }])).toBe(false)
+      expect(isInjected({ ...mount, ...change }, named(volume, { name: 'work' }))).toBe(false)
     },
   )
 })

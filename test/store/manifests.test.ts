@@ -172,7 +172,7 @@ test.each([
     'no name',
     'apiVersion: v1\nkind: Secret\nmetadata:\n  generateName: a-\n',
     3,
-    'metadata.name: Required value: name or generateName is required',
+    'metadata.name: Required value: write a name: only an API server can make one from generateName',
   ],
   [
     'a label that is no text',
@@ -184,14 +184,17 @@ test.each([
     'a namespace with a dot',
     'apiVersion: v1\nkind: Namespace\nmetadata:\n  name: a.b\n',
     4,
-    expect.stringMatching(
-      /^Namespace a\.b: metadata\.name: Invalid value: "a\.b": a lowercase RFC 1123 label must/,
-    ),
+    'Namespace a.b: metadata.name: Invalid value: "a.b": must not contain dots',
   ],
 ])('reported: %s', (_title, text, line, message) => {
   const { objects, problems } = readManifests(text)
   expect(objects).toEqual([])
   expect(problems).toEqual([{ line, message }])
+})
+
+test('a kind that is misspelt is known by the one that was meant', () => {
+  const { broken } = readManifests(credential('a').replace('kind: Credential', 'kind: Credentials'))
+  expect(broken).toMatchObject([{ object: { kind: 'Credential', namespace: 'team', name: 'a' } }])
 })
 
 test.each([
@@ -203,6 +206,7 @@ test.each([
     'a',
     7,
   ],
+  ['from tabs', 'kind: Credential\nmetadata:\n\tname: a\n\tnamespace: team\nspec: {}\n', 'a', 3],
   ['from a flow mapping', 'kind: Credential\nmetadata: { namespace: team, name: a }\nspec: @\n', 'a', 3],
   [
     'from JSON',

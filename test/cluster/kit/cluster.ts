@@ -8,7 +8,7 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { createKubeClient, type KubeClient } from '../../../src/kube/client.ts'
+import { createKubeClient, type KubeClient, type KubeObject } from '../../../src/kube/client.ts'
 import {
   type Identity,
   startApiServer,
@@ -17,6 +17,7 @@ import {
   stopApiServer,
   writeSettings,
 } from './control-plane.ts'
+import { importBaseImages } from './images.ts'
 import { writeKubeconfig } from './kubeconfig.ts'
 import {
   type ClusterFile,
@@ -26,6 +27,7 @@ import {
   writeClusterFile,
   writeGuardianFile,
 } from './layout.ts'
+import { claimNetwork, startContainerd, startNode, whyNoNode } from './node.ts'
 import { freePorts, startTime } from './processes.ts'
 import { program } from './programs.ts'
 import { removeStale, tearDown } from './teardown.ts'
@@ -38,6 +40,8 @@ export interface ClusterOptions {
   readonly users?: Readonly<Record<string, readonly string[]>>
   /** For people; the folder's name when absent. */
   readonly name?: string
+  /** With scheduler, containerd and kubelet; where `whyNoNode()` is undefined. */
+  readonly node?: boolean
   /** Outlives this process, until `tearDown`. */
   readonly keep?: boolean
 }
@@ -77,6 +81,8 @@ export interface Outcome {
 
 /** Ready for pods in `default` when it resolves. Stopped by `stop()`, or with the process that started it. */
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
+  const reason = options.node && whyNoNode()
+  if (reason) throw new Error(`The cluster cannot have a node: ${reason}.`)
   await removeStale()
   const folder = newFolder()
   const { file, identities } = await design(folder, options)
@@ -85,16 +91,17 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   writeClusterFile(file)
   try {
     writeSettings(file, Object.values(identities))
-    await startEtcd(file)
-    await startApiServer(file)
+    await Promise.all([startControlPlane(file), file.node && startContainerdWithImages(file)])
     writeKubeconfig(paths(folder).kubeconfig, {
       url: file.url,
       caFile: paths(folder).ca,
       token: file.adminToken,
     })
     await startControllerManager(file, identities.controllerManager)
+    if (file.node) await startNode(file, identities)
     const cluster = open(file, guardian)
     await defaultServiceAccount(cluster.client, 'default')
+    if (file.node) await nodeReady(cluster.client)
     return cluster
   } catch (error) {
     await (guardian ? guardian.release() : tearDown(folder))
@@ -109,13 +116,27 @@ export function attachCluster(folder: string): Cluster {
   return open(file)
 }
 
+async function startControlPlane(file: ClusterFile): Promise<void> {
+  await startEtcd(file)
+  await startApiServer(file)
+}
+
+async function startContainerdWithImages(file: ClusterFile): Promise<void> {
+  await startContainerd(file)
+  await importBaseImages(file)
+}
+
 /** Everything that has to be decided before the first program starts. */
-async function design(folder: string, { name, keep, users = {}, apiServerArgs = [] }: ClusterOptions) {
+async function design(folder: string, options: ClusterOptions) {
+  const { name, keep, users = {}, apiServerArgs = [] } = options
   const [api, etcd, peer] = await freePorts(3)
+  const { serviceRange = '10.96.0.0/16', ...node } = options.node ? claimNetwork() : {}
   const admin = newIdentity('admin', ['system:masters'])
   const identities = {
     admin,
     controllerManager: newIdentity('system:kube-controller-manager'),
+    scheduler: newIdentity('system:kube-scheduler'),
+    kubelet: newIdentity('system:node:localhost', ['system:nodes']),
     ...Object.fromEntries(
       Object.entries(users).map(([user, groups]) => [`user ${user}`, newIdentity(user, groups)]),
     ),
@@ -129,8 +150,9 @@ async function design(folder: string, { name, keep, users = {}, apiServerArgs = 
     etcdPeerUrl: `http://127.0.0.1:${peer}`,
     adminToken: admin.token,
     userTokens: Object.fromEntries(Object.values(identities).map(({ user, token }) => [user, token])),
-    serviceRange: '10.96.0.0/16',
+    serviceRange,
     apiServerArgs,
+    ...('bridge' in node && { node }),
   }
   return { file, identities }
 }
@@ -220,6 +242,22 @@ function open(file: ClusterFile, guardian?: Guardian): Cluster {
 /** The controller manager makes it a moment after the namespace; without it the API server refuses pods. */
 async function defaultServiceAccount(client: KubeClient, namespace: string): Promise<void> {
   await whenObject(client, `/api/v1/namespaces/${namespace}/serviceaccounts`, 'default', () => true)
+}
+
+/** Pods are scheduled from now on. */
+async function nodeReady(client: KubeClient): Promise<void> {
+  type Node = KubeObject & {
+    spec: { taints?: unknown[] }
+    status: { conditions?: { type: string; status: string }[] }
+  }
+  await whenObject<Node>(
+    client,
+    '/api/v1/nodes',
+    'localhost',
+    ({ spec, status }) =>
+      !spec.taints?.length &&
+      !!status.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True'),
+  )
 }
 
 async function compact({ etcdUrl }: ClusterFile): Promise<void> {

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -61,16 +61,16 @@ export async function stop(
   limit = STOP_LIMIT_MS,
 ): Promise<void> {
   if (!isAlive(running)) return
-  kill(running, signal)
+  kill(running.pid, signal)
   const deadline = performance.now() + limit
   while (isAlive(running)) {
-    if (performance.now() > deadline) kill(running, 'SIGKILL')
+    if (performance.now() > deadline) kill(running.pid, 'SIGKILL')
     await sleep(20)
   }
 }
 
 /** A signal for a process that may be gone. */
-function kill({ pid }: Running, signal: NodeJS.Signals): void {
+export function kill(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal)
   } catch (error) {
@@ -83,9 +83,14 @@ export function isAlive({ pid, started }: Running): boolean {
   return now !== undefined && now === started
 }
 
-/** Undefined if there is no such process, or if it has ended and nobody has asked for its exit code. */
+/** When a process began, as its system says it. Undefined if there is no such process, or if it is a zombie. */
 export function startTime(pid: number): string | undefined {
+  return process.platform === 'linux' ? startTimeByProc(pid) : startTimeByPs(pid)
+}
+
+function startTimeByProc(pid: number): string | undefined {
   try {
+    // The second field is a name in parentheses, which may have anything in it.
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
       .replace(/^.*\) /s, '')
       .split(' ')
@@ -93,6 +98,12 @@ export function startTime(pid: number): string | undefined {
   } catch {
     return undefined
   }
+}
+
+function startTimeByPs(pid: number): string | undefined {
+  const { stdout } = spawnSync('ps', ['-o', 'stat=,lstart=', '-p', String(pid)], { encoding: 'utf8' })
+  const [state = 'Z', ...began] = stdout.trim().split(/\s+/)
+  return state === '' || state.startsWith('Z') ? undefined : began.join(' ')
 }
 
 /** Waits until `ready` is true. Rejects with the end of its log if the program ends, or takes too long. */

@@ -5,6 +5,7 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -13,11 +14,14 @@ import {
   renameSync,
   rmSync,
   symlinkSync,
+  writeFileSync,
 } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { isAlive, type Running, startTime } from './processes.ts'
 
 const run = promisify(execFile)
 
@@ -30,6 +34,8 @@ interface Build {
   /** Names that the one built program goes by. */
   readonly names: readonly string[]
   readonly ldflags: string
+  /** A folder of the module `from` that is kept beside the program. */
+  readonly copy?: { readonly from: string; readonly folder: string; readonly as: string }
   /** Minutes on two cores with nothing cached, for whoever waits. */
   readonly minutes: number
 }
@@ -54,7 +60,14 @@ const BUILDS: readonly Build[] = [
     ldflags: STRIPPED,
     minutes: 2,
   },
-  { module: 'cert-manager', package: '.', names: ['cert-manager'], ldflags: STRIPPED, minutes: 5 },
+  {
+    module: 'cert-manager',
+    package: '.',
+    names: ['cert-manager'],
+    ldflags: STRIPPED,
+    minutes: 5,
+    copy: { from: 'github.com/cert-manager/cert-manager', folder: 'deploy/crds', as: 'crds' },
+  },
 ]
 
 export type Program =
@@ -76,6 +89,11 @@ export async function program(name: Program): Promise<string> {
   return join(await built(build), name)
 }
 
+/** Folder of cert-manager's CRDs, as its own release has them. */
+export async function certManagerCrds(): Promise<string> {
+  return join(await built(BUILDS.find(({ module }) => module === 'cert-manager') as Build), 'crds')
+}
+
 const building = new Map<string, Promise<string>>()
 
 /** Folder with the programs of a build. */
@@ -84,9 +102,49 @@ function built(build: Build): Promise<string> {
   if (existsSync(folder)) return Promise.resolve(folder)
   const known = building.get(folder)
   if (known) return known
-  const begun = compile(build, folder).finally(() => building.delete(folder))
+  const begun = alone(build, folder).finally(() => building.delete(folder))
   building.set(folder, begun)
   return begun
+}
+
+/** One process of this machine builds; the others wait for it. Two that compile the same take longer than one. */
+async function alone(build: Build, folder: string): Promise<string> {
+  mkdirSync(CACHE, { recursive: true })
+  const lock = `${folder}.lock`
+  let told = false
+  while (!acquire(lock)) {
+    if (!told) say(`Waiting for another process to build ${build.names.join(', ')} …`)
+    told = true
+    await sleep(500)
+  }
+  try {
+    return existsSync(folder) ? folder : await compile(build, folder)
+  } finally {
+    rmSync(lock, { force: true })
+  }
+}
+
+/** Whether the lock is ours now. One whose owner has gone is nobody's. */
+function acquire(lock: string): boolean {
+  try {
+    const owner: Running = { name: 'build', pid: process.pid, started: startTime(process.pid) ?? '' }
+    writeFileSync(lock, JSON.stringify(owner), { flag: 'wx' })
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    const owner = ownerOf(lock)
+    if (owner && !isAlive(owner)) rmSync(lock, { force: true })
+    return false
+  }
+}
+
+/** Undefined if it has just been released, or is not yet written. */
+function ownerOf(lock: string): Running | undefined {
+  try {
+    return JSON.parse(readFileSync(lock, 'utf8'))
+  } catch {
+    return undefined
+  }
 }
 
 const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'credential-injector', 'programs')
@@ -100,36 +158,50 @@ function fingerprint({ module, ldflags }: Build): string {
   return hash.digest('hex').slice(0, 12)
 }
 
+const STILL_BUILDING_MS = 30_000
+
 /** Builds beside the place and moves there at the end: whoever looks meanwhile, or kills this, finds nothing half done. */
-async function compile(
-  { module, package: target, names, ldflags, minutes }: Build,
-  folder: string,
-): Promise<string> {
+async function compile(build: Build, folder: string): Promise<string> {
+  const { module, package: target, names, ldflags, minutes, copy } = build
+  const what = names.join(', ')
   const started = performance.now()
-  say(
-    `Building ${names.join(', ')} from source, once: about ${minutes} min on two cores with nothing cached …`,
-  )
-  mkdirSync(CACHE, { recursive: true })
+  const seconds = () => `${((performance.now() - started) / 1000).toFixed(0)} s`
+  say(`Building ${what} from source, once: about ${minutes} min on two cores with nothing cached …`)
+  const progress = setInterval(() => say(`… still building ${what}: ${seconds()}`), STILL_BUILDING_MS)
   const scratch = mkdtempSync(join(CACHE, `.${module}-`))
   try {
     const output = join(scratch, names[0] as string)
-    await run('go', ['build', '-trimpath', '-ldflags', ldflags, '-o', output, target], {
+    await go(module, ['build', '-trimpath', '-ldflags', ldflags, '-o', output, target])
+    for (const name of names.slice(1)) symlinkSync(names[0] as string, join(scratch, name))
+    if (copy) {
+      const source = await go(module, ['list', '-m', '-f', '{{.Dir}}', copy.from])
+      cpSync(join(source.trim(), copy.folder), join(scratch, copy.as), { recursive: true })
+    }
+    renameSync(scratch, folder)
+  } finally {
+    clearInterval(progress)
+    rmSync(scratch, { recursive: true, force: true })
+  }
+  say(`Built ${what} in ${seconds()}`)
+  return folder
+}
+
+/** What the Go command writes, in the folder of a module. Rejects with its complaints. */
+async function go(module: string, args: readonly string[]): Promise<string> {
+  try {
+    const { stdout } = await run('go', args, {
       cwd: join(MODULES, module),
       env: { ...process.env, CGO_ENABLED: '0', GOFLAGS: '-buildvcs=false' },
       maxBuffer: 64 * 1024 * 1024,
     })
-    for (const name of names.slice(1)) symlinkSync(names[0] as string, join(scratch, name))
-    try {
-      renameSync(scratch, folder)
-    } catch (error) {
-      // Somebody else was faster.
-      if (!existsSync(folder)) throw error
-    }
-  } finally {
-    rmSync(scratch, { recursive: true, force: true })
+    return stdout
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    throw new Error(
+      'The test cluster is built with Go, which is not installed. Install Go 1.26 or later (https://go.dev/dl), ' +
+        'or set KUBEBUILDER_ASSETS to a folder that has kube-apiserver, etcd and the other programs.',
+    )
   }
-  say(`Built ${names.join(', ')} in ${((performance.now() - started) / 1000).toFixed(0)} s`)
-  return folder
 }
 
 /** To the terminal or the log of a build, past what a test runner does with a test's own output. */

@@ -17,27 +17,46 @@ export interface PodPlace {
   pod: unknown
 }
 
+/** The pod of one object that is no List; undefined if it has none. */
+export function podOf(object: unknown): PodPlace | undefined {
+  return isObject(object) ? placeOf(object, []) : undefined
+}
+
 export interface PodsFound {
   pods: PodPlace[]
   /** How many objects have no pod that is known. */
   others: number
-  /** Those of them that name credentials all the same, in a place that is not known to become a pod. */
-  unreached: Pick<PodPlace, 'kind' | 'name' | 'objectPath'>[]
+  /** Objects that name credentials where they do not reach a pod. */
+  unreached: Unreached[]
+}
+
+type Unreached = Pick<PodPlace, 'kind' | 'name' | 'objectPath'> & {
+  /** Where the annotation belongs instead; undefined for an object of which no pod is known. */
+  template?: readonly string[]
 }
 
 /** The pods of a document, in order. The items of a List are objects of their own. */
 export function podsIn(value: unknown): PodsFound {
   const found: PodsFound = { pods: [], others: 0, unreached: [] }
   for (const [object, objectPath] of objectsIn(value)) {
-    const pod = podOf(object, objectPath)
+    const pod = placeOf(object, objectPath)
     if (pod) {
       found.pods.push(pod)
+      if (isMisplaced(object, pod))
+        found.unreached.push({ ...identityOf(object), objectPath, template: pod.templatePath })
       continue
     }
     found.others++
     if (namesCredentials(object)) found.unreached.push({ ...identityOf(object), objectPath })
   }
   return found
+}
+
+/** The annotation stands on a workload, and not on its pod template. */
+function isMisplaced({ metadata }: Fields, { templatePath, pod }: PodPlace): boolean {
+  const has = (value: unknown) =>
+    isObject(value) && isObject(value.annotations) && INJECT in value.annotations
+  return templatePath.length > 0 && has(metadata) && !(isObject(pod) && has(pod.metadata))
 }
 
 /** Whether the annotation stands anywhere in it; so it does in the pod templates of a PyTorchJob. */
@@ -54,7 +73,7 @@ function objectsIn(value: unknown, path: readonly Step[] = []): [Fields, readonl
   return value.items.flatMap((item, index) => objectsIn(asItemOf(value, item), [...path, 'items', index]))
 }
 
-function podOf(object: Fields, objectPath: readonly Step[]): PodPlace | undefined {
+function placeOf(object: Fields, objectPath: readonly Step[]): PodPlace | undefined {
   const templatePath = templatePathOf(object)
   const pod = templatePath && at(object, templatePath)
   if (!templatePath || pod === undefined || pod === null) return undefined

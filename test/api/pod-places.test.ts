@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { fieldIn, podsIn, pointerTo } from '../../src/cli/manifests.ts'
+import { fieldIn, podsIn, pointerTo } from '../../src/api/pod-places.ts'
 
 const spec = { containers: [{ name: 'main' }] }
 const template = { metadata: { labels: { app: 'x' } }, spec }
@@ -74,6 +74,15 @@ test.each([
   ],
 ])('%s has no pods', (_title, value, others) => {
   expect(podsIn(value)).toEqual({ pods: [], others, unreached: [] })
+})
+
+test('an annotation on a workload itself is reported, with the place where it belongs', () => {
+  const annotated = { ...metadata, annotations: { 'credentials.run.ai/inject': 'x' } }
+  const deployment = { apiVersion: 'apps/v1', kind: 'Deployment', metadata: annotated, spec: { template } }
+  expect(podsIn(deployment).unreached).toMatchObject([{ kind: 'Deployment', template: ['spec', 'template'] }])
+  const both = { ...template, metadata: annotated }
+  expect(podsIn({ ...deployment, spec: { template: both } }).unreached).toEqual([])
+  expect(podsIn({ apiVersion: 'v1', kind: 'Pod', metadata: annotated, spec }).unreached).toEqual([])
 })
 
 test('an object that names credentials where no pod is known is reported', () => {

@@ -1,0 +1,443 @@
+/** The chart against a real API server, without any pod of it running: what it accepts, refuses, keeps and sends on. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { KubeObject } from '../../src/kube/client.ts'
+import { type Cluster, startCluster } from './kit/cluster.ts'
+import { whenObject } from './kit/watch.ts'
+import { installForeignCrds } from './support/foreign-crds.ts'
+import { CHART, helm, type Values } from './support/helm.ts'
+
+const OWN = 'credential-injector'
+const PEM = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n'
+const SELF_MANAGED = { certificates: { mode: 'selfManaged' } }
+const EXISTING = { certificates: { mode: 'existing', existing: { secretName: 'own-tls', caBundle: PEM } } }
+const EVERY_OPTION = {
+  networkPolicy: {
+    enabled: true,
+    metricsFrom: [{ namespaceSelector: {} }],
+    apiServer: [{ ipBlock: { cidr: '10.0.0.0/8' } }],
+  },
+  serviceMonitor: { enabled: true, labels: { release: 'prometheus' } },
+  prometheusRule: { enabled: true, labels: { release: 'prometheus' } },
+  grafanaDashboard: { enabled: true, annotations: { 'grafana.com/folder': 'kubernetes' } },
+  imagePullSecrets: [{ name: 'login' }],
+  commonLabels: { team: 'ml' },
+  admission: {
+    failurePolicy: 'Ignore',
+    reinvocationPolicy: 'Never',
+    matchPolicy: 'Exact',
+    sideEffects: 'NoneOnDryRun',
+    excludedNamespaces: ['monitoring'],
+    namespaceSelector: { matchLabels: { a: 'b' }, matchExpressions: [{ key: 'c', operator: 'Exists' }] },
+    objectSelector: { matchLabels: { a: 'b' } },
+    matchConditions: [{ name: 'mine', expression: "request.userInfo.username != 'somebody'" }],
+    annotations: { note: 'mine' },
+  },
+  webhook: {
+    podDisruptionBudget: { minAvailable: '50%' },
+    tolerations: [{ key: 'x', operator: 'Exists' }],
+    affinity: { nodeAffinity: { preferredDuringSchedulingIgnoredDuringExecution: [] } },
+    podAnnotations: { a: 'b' },
+    podLabels: { a: 'b' },
+    serviceAccountAnnotations: { a: 'b' },
+    serviceAnnotations: { a: 'b' },
+    extraEnv: [{ name: 'A', value: 'b' }],
+  },
+  controller: { tolerations: [{ key: 'x', operator: 'Exists' }], extraEnv: [{ name: 'A', value: 'b' }] },
+}
+
+let cluster: Cluster
+beforeAll(async () => {
+  cluster = await startCluster({ users: { ada: ['data-scientists'] } })
+  await installForeignCrds(cluster)
+  // What violates the level is refused for pods, and warned of for Deployments.
+  await cluster.createNamespace(OWN, {
+    'pod-security.kubernetes.io/enforce': 'restricted',
+    'pod-security.kubernetes.io/warn': 'restricted',
+  })
+  await cluster.createNamespace('team-a')
+})
+afterAll(() => cluster?.stop())
+
+const helmHere = (args: readonly string[], values?: Values) =>
+  helm([...args, '--kubeconfig', cluster.kubeconfig, '--namespace', OWN], values)
+const install = (values: Values, flags: readonly string[] = []) =>
+  helmHere(['install', OWN, CHART, '--values', '-', ...flags], values)
+const upgrade = (values: Values, flags: readonly string[] = []) =>
+  helmHere(['upgrade', OWN, CHART, '--values', '-', ...flags], values)
+const uninstall = () => helmHere(['uninstall', OWN])
+
+const PODS_CONFIGURATION =
+  '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/credential-injector'
+const WORKLOADS_CONFIGURATION =
+  '/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/credential-injector-workloads'
+
+describe('the API server accepts, without a warning,', () => {
+  test.each<[string, Values, string?]>([
+    ['the defaults', {}],
+    ['self-managed mode', SELF_MANAGED],
+    ['existing mode', EXISTING],
+    ['every option', EVERY_OPTION],
+    ['the longest name', SELF_MANAGED, 'x'.repeat(53)],
+    ['a name that YAML takes for a number', SELF_MANAGED, '1.2'],
+    ['listening without IPv6', { listenAddress: '0.0.0.0' }],
+  ])('%s', async (_, values, release = OWN) => {
+    const args = ['template', release, CHART, '--values', '-', '--api-versions', 'cert-manager.io/v1']
+    const manifests = await helmHere([...args, '--api-versions', 'monitoring.coreos.com/v1'], values)
+    const flags = ['apply', '--server-side', '--dry-run=server', '--validate=strict', '-f', '-']
+    const { code, stdout, stderr } = await cluster.tryKubectl(flags, manifests)
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout.match(/serverside-applied/g)?.length).toBeGreaterThan(18)
+  })
+})
+
+describe('installed', () => {
+  beforeAll(async () => {
+    await install(SELF_MANAGED)
+  })
+  afterAll(() => uninstall())
+
+  // ---- Rights --------------------------------------------------------------------------------------------------------
+
+  const mayI = async (account: string, verb: string, resource: string, where: readonly string[]) => {
+    const as = `system:serviceaccount:${OWN}:${OWN}-${account}`
+    const { stdout } = await cluster.tryKubectl(['auth', 'can-i', verb, resource, '--as', as, ...where])
+    return stdout.trim()
+  }
+  const ANYWHERE = ['--all-namespaces']
+  const HERE = ['-n', OWN]
+  const THERE = ['-n', 'team-a']
+
+  test.each([
+    ['webhook', 'list', 'credentials.run.ai', ANYWHERE, 'yes'],
+    ['webhook', 'watch', 'clustercredentials.run.ai', ANYWHERE, 'yes'],
+    ['webhook', 'get', 'credentialpolicies.run.ai', ANYWHERE, 'yes'],
+    ['webhook', 'watch', 'namespaces', ANYWHERE, 'yes'],
+    ['webhook', 'get', 'secrets', HERE, 'no'],
+    ['webhook', 'list', 'secrets', ANYWHERE, 'no'],
+    ['webhook', 'get', 'secrets/credential-injector-webhook-tls', HERE, 'no'],
+    ['webhook', 'get', 'pods', ANYWHERE, 'no'],
+    ['webhook', 'update', 'credentials.run.ai/status', ANYWHERE, 'no'],
+    ['webhook', 'create', 'events', ANYWHERE, 'no'],
+    ['webhook', 'patch', 'mutatingwebhookconfigurations/credential-injector', ANYWHERE, 'no'],
+    ['controller', 'get', 'secrets', THERE, 'yes'],
+    ['controller', 'create', 'secrets', HERE, 'yes'],
+    ['controller', 'create', 'secrets', THERE, 'no'],
+    ['controller', 'update', 'secrets/credential-injector-ca', HERE, 'yes'],
+    ['controller', 'update', 'secrets/credential-injector-ca', THERE, 'no'],
+    ['controller', 'update', 'secrets/another', HERE, 'no'],
+    ['controller', 'delete', 'secrets/credential-injector-ca', HERE, 'no'],
+    ['controller', 'patch', 'mutatingwebhookconfigurations/credential-injector', ANYWHERE, 'yes'],
+    ['controller', 'patch', 'mutatingwebhookconfigurations/another', ANYWHERE, 'no'],
+    ['controller', 'patch', 'validatingwebhookconfigurations/credential-injector-workloads', ANYWHERE, 'yes'],
+    ['controller', 'create', 'mutatingwebhookconfigurations', ANYWHERE, 'no'],
+    ['controller', 'update', 'leases.coordination.k8s.io/credential-injector-controller', HERE, 'yes'],
+    ['controller', 'update', 'leases.coordination.k8s.io/another', HERE, 'no'],
+    ['controller', 'create', 'events', THERE, 'yes'],
+    ['controller', 'create', 'pods', ANYWHERE, 'no'],
+    ['controller', 'patch', 'deployments.apps', ANYWHERE, 'no'],
+    ['controller', 'update', 'credentials.run.ai', ANYWHERE, 'no'],
+  ] as const)('may the %s %s %s %j? %s', async (account, verb, resource, where, answer) => {
+    const subresource = resource.startsWith('credentials.run.ai/')
+    const [plain, sub] = subresource ? resource.split('/') : [resource, undefined]
+    expect(
+      await mayI(account, verb, plain as string, [...where, ...(sub ? [`--subresource=${sub}`] : [])]),
+    ).toBe(answer)
+  })
+
+  test('a request for a Secret with the webhook’s own token is answered 403', async () => {
+    await cluster.kubectl([
+      '-n',
+      'team-a',
+      'create',
+      'secret',
+      'generic',
+      'of-a-team',
+      '--from-literal',
+      'a=b',
+    ])
+    const token = await cluster.tokenFor(`${OWN}-webhook`, OWN)
+    const as = ['--kubeconfig', cluster.kubeconfigFor(token), '-n', 'team-a']
+    expect((await cluster.tryKubectl([...as, 'get', 'credentials.run.ai'])).code).toBe(0)
+    for (const request of [
+      ['get', 'secret', 'of-a-team'],
+      ['get', 'secrets'],
+      ['get', 'secrets', '-A'],
+    ]) {
+      const { code, stderr } = await cluster.tryKubectl([...as, ...request])
+      expect(code).toBe(1)
+      expect(stderr).toContain('Error from server (Forbidden): secrets')
+    }
+  })
+
+  test('who may edit a namespace may write its credentials', async () => {
+    const roles = '/apis/rbac.authorization.k8s.io/v1/clusterroles'
+    const mayCredentials = ({ rules }: any) => JSON.stringify(rules).includes('run.ai')
+    for (const role of ['view', 'edit', 'admin'])
+      await whenObject<KubeObject>(cluster.client, roles, role, mayCredentials)
+    await cluster.kubectl([
+      '-n',
+      'team-a',
+      'create',
+      'rolebinding',
+      'ada',
+      '--clusterrole',
+      'edit',
+      '--user',
+      'ada',
+    ])
+    const as = ['--kubeconfig', cluster.kubeconfigFor(cluster.userTokens.ada as string, 'team-a')]
+    const may = async (verb: string, where: string) =>
+      (
+        await cluster.tryKubectl([...as, 'auth', 'can-i', verb, 'credentials.run.ai', '-n', where])
+      ).stdout.trim()
+    // The authorizer hears of the binding by a watch.
+    await whenObject<KubeObject>(
+      cluster.client,
+      '/apis/rbac.authorization.k8s.io/v1/namespaces/team-a/rolebindings',
+      'ada',
+      () => true,
+    )
+    await expect.poll(() => may('create', 'team-a'), { timeout: 20_000 }).toBe('yes')
+    expect(await may('create', OWN)).toBe('no')
+  })
+
+  // ---- Whom the API server asks, when there is nobody ------------------------------------------------------------------
+
+  const pod = (name: string, annotations?: Record<string, string>) =>
+    JSON.stringify({
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name, ...(annotations && { annotations }) },
+      spec: {
+        containers: [{ name: 'main', image: 'none' }],
+        // Only what runs on a node can be a mirror of something there.
+        ...(annotations?.['kubernetes.io/config.mirror'] && { nodeName: 'node' }),
+      },
+    })
+  const create = (namespace: string, manifest: string) =>
+    cluster.tryKubectl(['-n', namespace, 'create', '--dry-run=server', '-f', '-'], manifest)
+
+  test.each<[string, string, Record<string, string> | undefined, boolean]>([
+    ['without annotations', 'team-a', undefined, false],
+    ['with an empty map of annotations', 'team-a', {}, false],
+    ['with annotations of others', 'team-a', { 'example.com/inject': 'x', 'run.ai/inject': 'y' }, false],
+    [
+      'with a prefix that only begins alike',
+      'team-a',
+      { 'credentials.run.ai.example.com/inject': 'x' },
+      false,
+    ],
+    ['that asks for a credential', 'team-a', { 'credentials.run.ai/inject': 'x' }, true],
+    ['with an unknown key of ours', 'team-a', { 'credentials.run.ai/injekt': 'x' }, true],
+    ['with only the record of an injection', 'team-a', { 'credentials.run.ai/injected': 'x' }, true],
+    ['that asks for one', 'kube-system', { 'credentials.run.ai/inject': 'x' }, false],
+    ['that asks for one', 'kube-public', { 'credentials.run.ai/inject': 'x' }, false],
+    ['that asks for one', 'kube-node-lease', { 'credentials.run.ai/inject': 'x' }, false],
+    [
+      'that mirrors one of a node',
+      'team-a',
+      { 'credentials.run.ai/inject': 'x', 'kubernetes.io/config.mirror': 'x' },
+      false,
+    ],
+  ])('whether a pod %s in %s is sent: %o → %j', async (_, namespace, annotations, asked) => {
+    const { code, stderr } = await create(namespace, pod('p', annotations))
+    if (!asked) return expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(code).toBe(1)
+    expect(stderr).toContain('failed calling webhook "pods.credentials.run.ai"')
+    expect(stderr).toContain('/mutate/pods?timeout=5s')
+  })
+
+  test('a pod of the injector’s own is created, though it complies with Pod Security only', async () => {
+    const own = JSON.parse(pod('p', { 'credentials.run.ai/inject': 'x' }))
+    own.spec.securityContext = { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } }
+    own.spec.containers[0].securityContext = {
+      allowPrivilegeEscalation: false,
+      capabilities: { drop: ['ALL'] },
+    }
+    expect(await create(OWN, JSON.stringify(own))).toMatchObject({ code: 0, stderr: '' })
+  })
+
+  const failedOpen = async () => {
+    const text = await cluster.kubectl(['get', '--raw', '/metrics'])
+    const line =
+      /^apiserver_admission_webhook_fail_open_count\{name="workloads\.credentials\.run\.ai",.*\} (\d+)$/m
+    return Number(line.exec(text)?.[1] ?? 0)
+  }
+
+  const template = (annotations?: Record<string, string>) => ({
+    metadata: { labels: { app: 'x' }, ...(annotations && { annotations }) },
+    spec: { restartPolicy: 'Always', containers: [{ name: 'main', image: 'none' }] },
+  })
+  const once = (one: any) => ({ ...one, spec: { ...one.spec, restartPolicy: 'Never' } })
+  const selector = { matchLabels: { app: 'x' } }
+  const specOf: Record<string, (one: any) => [string, object]> = {
+    Deployment: (one) => ['apps/v1', { selector, template: one }],
+    StatefulSet: (one) => ['apps/v1', { selector, serviceName: 'x', template: one }],
+    DaemonSet: (one) => ['apps/v1', { selector, template: one }],
+    ReplicaSet: (one) => ['apps/v1', { selector, template: one }],
+    Job: (one) => ['batch/v1', { template: once(one) }],
+    CronJob: (one) => ['batch/v1', { schedule: '* * * * *', jobTemplate: { spec: { template: once(one) } } }],
+  }
+  const workload = (kind: string, annotations?: Record<string, string>, metadata: object = {}) => {
+    const [apiVersion, spec] = specOf[kind]?.(template(annotations)) ?? []
+    return JSON.stringify({ apiVersion, kind, metadata: { name: 'w', ...metadata }, spec })
+  }
+
+  describe.each(Object.keys(specOf))('a %s', (kind) => {
+    test('is looked at if its pods ask for credentials, and created all the same', async () => {
+      const before = await failedOpen()
+      for (const annotations of [undefined, {}, { other: 'x' }] as (Record<string, string> | undefined)[])
+        expect((await create('team-a', workload(kind, annotations))).stderr).toBe('')
+      expect(await failedOpen()).toBe(before)
+
+      const { code } = await create('team-a', workload(kind, { 'credentials.run.ai/inject': 'x' }))
+
+      expect(code).toBe(0)
+      expect(await failedOpen()).toBe(before + 1)
+    })
+  })
+
+  test.each(['Job', 'ReplicaSet'])('a %s that a controller made is not looked at again', async (kind) => {
+    const owner = { apiVersion: 'apps/v1', kind: 'Deployment', name: 'd', uid: 'x' }
+    const asks = { 'credentials.run.ai/inject': 'x' }
+    const before = await failedOpen()
+    await create('team-a', workload(kind, asks, { ownerReferences: [{ ...owner, controller: true }] }))
+    expect(await failedOpen()).toBe(before)
+    await create('team-a', workload(kind, asks, { ownerReferences: [owner] }))
+    expect(await failedOpen()).toBe(before + 1)
+  })
+
+  test('a condition of yours that cannot be evaluated refuses the pod, and is counted; ours never are', async () => {
+    const metrics = async () => cluster.kubectl(['get', '--raw', '/metrics'])
+    const errors = /^apiserver_admission_match_condition_evaluation_errors_total\{.*name="pods\.credentials/m
+    expect(await metrics()).not.toMatch(errors)
+    const expression = "object.metadata.annotations['team'] == 'ml'"
+    await upgrade({ ...SELF_MANAGED, admission: { matchConditions: [{ name: 'mine', expression }] } })
+    await expect
+      .poll(async () => (await create('team-a', pod('p', { 'credentials.run.ai/inject': 'x' }))).stderr)
+      .toContain('no such key: team')
+    expect(await metrics()).toMatch(errors)
+    expect((await create('team-a', pod('p'))).stderr).toBe('')
+    await upgrade(SELF_MANAGED)
+  })
+
+  test('the API server has every metric that the alerts and the dashboard ask it for', async () => {
+    const text = await cluster.kubectl(['get', '--raw', '/metrics'])
+    const has = new Set([...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name))
+    for (const name of [
+      'apiserver_admission_webhook_request_total',
+      'apiserver_admission_webhook_admission_duration_seconds',
+      'apiserver_admission_webhook_rejection_count',
+      'apiserver_admission_webhook_fail_open_count',
+      'apiserver_admission_match_condition_evaluation_errors_total',
+    ])
+      expect(has).toContain(name)
+    const labels = 'error_type="calling_webhook_error",name="pods.credentials.run.ai"'
+    expect(text).toContain(`apiserver_admission_webhook_rejection_count{${labels}`)
+  })
+
+  // ---- Switching off and on ------------------------------------------------------------------------------------------
+
+  test('without its configuration pods are created, and an upgrade brings it back', async () => {
+    await cluster.kubectl(['delete', 'mutatingwebhookconfiguration', OWN])
+    const asks = pod('p', { 'credentials.run.ai/inject': 'x' })
+    await expect.poll(async () => (await create('team-a', asks)).code, { timeout: 20_000 }).toBe(0)
+
+    await helmHere(['upgrade', OWN, CHART, '--reuse-values'])
+
+    await expect
+      .poll(async () => (await create('team-a', asks)).stderr, { timeout: 20_000 })
+      .toContain('failed calling webhook')
+  })
+
+  test('the command of the operations page lets pods through while nobody answers', async () => {
+    await cluster.kubectl([
+      ...['patch', 'mutatingwebhookconfiguration', OWN, '--type', 'json'],
+      ...['-p', '[{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]'],
+    ])
+    const asks = pod('p', { 'credentials.run.ai/inject': 'x' })
+    await expect.poll(async () => (await create('team-a', asks)).code, { timeout: 20_000 }).toBe(0)
+  })
+})
+
+describe('what cert-manager or the controller wrote into caBundle', () => {
+  const BUNDLE = Buffer.from('-----BEGIN CERTIFICATE-----\nnew\n-----END CERTIFICATE-----\n').toString(
+    'base64',
+  )
+  const OLD = Buffer.from('-----BEGIN CERTIFICATE-----\nold\n-----END CERTIFICATE-----\n').toString('base64')
+  const write = async (bundle: string) => {
+    for (const path of [PODS_CONFIGURATION, WORKLOADS_CONFIGURATION])
+      await cluster.client.patch(path, 'application/json-patch+json', [
+        { op: 'add', path: '/webhooks/0/clientConfig/caBundle', value: bundle },
+      ])
+  }
+  const bundles = () =>
+    Promise.all(
+      [PODS_CONFIGURATION, WORKLOADS_CONFIGURATION].map(
+        async (path) => (await cluster.client.get<any>(path)).webhooks[0].clientConfig.caBundle,
+      ),
+    )
+  const timeout = async () => (await cluster.client.get<any>(PODS_CONFIGURATION)).webhooks[0].timeoutSeconds
+
+  test.each([
+    ['selfManaged', 'applied by the server', '--server-side=true'],
+    ['selfManaged', 'merged by helm', '--server-side=false'],
+    ['certManager', 'applied by the server', '--server-side=true'],
+    ['certManager', 'merged by helm', '--server-side=false'],
+  ])('survives upgrades and a rollback: %s, %s', async (mode, _, how) => {
+    const values = (timeoutSeconds: number) => ({ certificates: { mode }, admission: { timeoutSeconds } })
+    await install(values(5), [how])
+    try {
+      await write(OLD)
+      await upgrade(values(6), [how])
+      expect([await bundles(), await timeout()]).toEqual([[OLD, OLD], 6])
+
+      // A CA is rotated between two releases: what an older release may remember must not come back.
+      await write(BUNDLE)
+      await upgrade(values(7), [how])
+      expect([await bundles(), await timeout()]).toEqual([[BUNDLE, BUNDLE], 7])
+
+      await helmHere(['rollback', OWN, '1', how])
+      expect([await bundles(), await timeout()]).toEqual([[BUNDLE, BUNDLE], 5])
+    } finally {
+      await uninstall()
+    }
+  })
+})
+
+test('uninstalled, nothing is left that could refuse a pod, and credentials stay', async () => {
+  await install(SELF_MANAGED)
+  await cluster.kubectl(
+    ['apply', '-f', '-'],
+    'apiVersion: run.ai/v1\nkind: Credential\nmetadata: { name: mine, namespace: team-a }\nspec: { secretRef: { name: s }, type: environment }\n',
+  )
+
+  await uninstall()
+
+  const selector = ['-l', `app.kubernetes.io/instance=${OWN}`, '-o', 'name']
+  const clusterWide =
+    'mutatingwebhookconfigurations,validatingwebhookconfigurations,clusterroles,clusterrolebindings,priorityclasses'
+  expect(await cluster.kubectl(['get', clusterWide, ...selector])).toBe('')
+  expect(
+    await cluster.kubectl([
+      'get',
+      'deployments,services,serviceaccounts,roles,rolebindings',
+      '-n',
+      OWN,
+      ...selector,
+    ]),
+  ).toBe('')
+  expect(await cluster.kubectl(['get', 'credentials.run.ai', '-n', 'team-a', '-o', 'name'])).toContain('mine')
+  const asks = ['-n', 'team-a', 'run', 'p', '--image', 'none', '--annotations', 'credentials.run.ai/inject=x']
+  await expect
+    .poll(async () => (await cluster.tryKubectl([...asks, '--dry-run=server'])).stderr, { timeout: 20_000 })
+    .toBe('')
+})
+
+test('installed again, the definitions that stayed are taken over', async () => {
+  expect(await cluster.kubectl(['get', 'crd', 'credentials.run.ai', '-o', 'name'])).toContain(
+    'credentials.run.ai',
+  )
+  await install(SELF_MANAGED)
+  await uninstall()
+})
