@@ -21,7 +21,7 @@ export interface Config {
   readonly logLevel: LogLevel
 }
 
-const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
 /** The command line ends here: `message` goes to stderr (empty if commander has printed already), then exit with `exitCode`. */
@@ -33,7 +33,7 @@ export class CommandLineEnd extends Error {
   }
 }
 
-const WRONG_USAGE = 2
+export const WRONG_USAGE = 2
 
 interface Flags {
   catalog?: string
@@ -73,6 +73,7 @@ function commandLine(serveAction: (serve: Command) => void): Command {
     .description('Injects credentials into Kubernetes pods by name.')
     .exitOverride()
     .showHelpAfterError('(credential-injector serve --help explains every flag)')
+  program.addHelpText('after', OTHER_COMMANDS)
   program
     .command('serve')
     .description('Answer admission reviews over HTTPS at POST /mutate/pods.')
@@ -144,7 +145,10 @@ Examples:
   credential-injector serve --catalog examples/catalog
   credential-injector serve --catalog examples/catalog --port 0 --tls-cert certs/tls.crt --tls-key certs/tls.key`
 
-function variable(flags: string, name: string, description: string): Option {
+const OTHER_COMMANDS = `
+  controller [options]  Keep the status of credentials up to date; see credential-injector controller --help.`
+
+export function variable(flags: string, name: string, description: string): Option {
   return new Option(flags, description).env(`CREDENTIAL_INJECTOR_${name}`)
 }
 
@@ -183,25 +187,25 @@ function isDefault(serve: Command, flag: keyof Flags): boolean {
   return serve.getOptionValueSource(flag) === 'default'
 }
 
-function mistake(sentence: string): CommandLineEnd {
+export function mistake(sentence: string): CommandLineEnd {
   return new CommandLineEnd(sentence, WRONG_USAGE)
 }
 
-function portNumber(text: string): number {
+export function portNumber(text: string): number {
   const port = Number(text)
   if (!/^\d+$/.test(text) || port > 65535)
     throw new InvalidArgumentError('A port is a number from 0 to 65535.')
   return port
 }
 
-function seconds(text: string): number {
+export function seconds(text: string): number {
   const value = Number(text)
   if (!/^\d+(\.\d+)?$/.test(text) || value > 3600)
     throw new InvalidArgumentError('Write seconds from 0 to 3600, such as 5 or 0.5.')
   return value
 }
 
-function namespaceName(text: string): string {
+export function namespaceName(text: string): string {
   if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(text)) {
     throw new InvalidArgumentError(
       'A namespace has lower-case letters, digits and "-", such as credential-injector.',

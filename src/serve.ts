@@ -1,13 +1,13 @@
-import { constants } from 'node:os'
 import type { FastifyInstance } from 'fastify'
 import { CommandLineEnd, type Config, readConfig } from './config.ts'
+import { endOnSignal, stayUp } from './process/ending.ts'
+import type { Lifecycle } from './process/lifecycle.ts'
+import { buildOps } from './process/ops.ts'
 import { type Folder, openFolder } from './store/folder.ts'
 import { excludedNamespaces } from './store/memory.ts'
 import { buildWebhook, REVIEW_PATH } from './webhook/app.ts'
-import type { Lifecycle } from './webhook/lifecycle.ts'
 import { createLog, type Log } from './webhook/log.ts'
 import { createMetrics, type Metrics } from './webhook/metrics.ts'
-import { buildOps } from './webhook/ops.ts'
 import { CertificateError, type CertificatePair, readPair, reloadOnChange } from './webhook/tls.ts'
 
 /** `credential-injector serve`: settings → catalogue and certificate → servers → ready → graceful end. */
@@ -111,41 +111,6 @@ function announce(config: Config, webhook: FastifyInstance, ops: FastifyInstance
 
 function plural(count: number, one: string, many = `${one}s`): string {
   return `${count} ${count === 1 ? one : many}`
-}
-
-// ---- The end ---------------------------------------------------------------------------------------------------------
-
-/**
- * An error that reaches this point comes from a timer, a watcher or a socket, not from a review: those are caught where they are
- * answered, and share nothing that could be left half changed. To go on harms nobody; to die would stop pods from being created.
- */
-function stayUp(log: Log, metrics: Metrics): void {
-  const report = (error: unknown) => {
-    metrics.uncaught()
-    log.error({ err: error }, 'BUG: an error that nothing caught; the process goes on')
-  }
-  process.on('uncaughtException', report)
-  process.on('unhandledRejection', report)
-}
-
-/** Under npm, Ctrl-C arrives twice: from the terminal, and from npm, which hands on what it gets. */
-const SAME_SIGNAL_MS = 500
-
-/** SIGTERM is the cluster's: it announces the end before it comes. SIGINT is a person's, who waits. A second signal ends at once. */
-function endOnSignal(lifecycle: Lifecycle, end: () => Promise<void>): void {
-  let first: number | undefined
-  const onSignal = (signal: 'SIGTERM' | 'SIGINT') => {
-    if (first !== undefined) {
-      if (performance.now() - first > SAME_SIGNAL_MS) process.exit(128 + constants.signals[signal])
-      return
-    }
-    first = performance.now()
-    lifecycle.phase = 'closing'
-    if (signal === 'SIGINT') lifecycle.lameDuck = 0
-    void end()
-  }
-  process.on('SIGTERM', onSignal)
-  process.on('SIGINT', onSignal)
 }
 
 // ---- The start -------------------------------------------------------------------------------------------------------
