@@ -3,6 +3,7 @@
  * webhook as processes, and the pod created there. What is stored is compared, so that the API server's own defaults,
  * checks and admission plugins have had their say.
  */
+import { readFileSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parse, parseAllDocuments } from 'yaml'
@@ -18,6 +19,7 @@ import {
 } from '../support/fixtures.ts'
 import { everyContainer, type PodObject } from '../support/kubelet.ts'
 import { eventually } from '../support/webhook.ts'
+import { installCrds } from './install-crds.ts'
 import { sharedCluster } from './kit/shared.ts'
 import {
   apply,
@@ -29,7 +31,8 @@ import {
 } from './support/objects.ts'
 import { type Process, register, startController, startWebhook } from './support/processes.ts'
 
-const { client: kube, kubeconfig } = sharedCluster()
+const cluster = sharedCluster()
+const { client: kube, kubeconfig } = cluster
 const OWNER_NAMESPACE = 'credential-injector'
 /** Pods of this namespace never meet the webhook: what the API server alone makes of a pod is seen there. */
 const PLAIN_NAMESPACE = 'without-injector'
@@ -48,6 +51,7 @@ let controller: Process
 let registration: Manifest
 
 beforeAll(async () => {
+  await installCrds(kube)
   await ensureNamespace(kube, OWNER_NAMESPACE, { fixtures: 'yes' })
   await ensureNamespace(kube, PLAIN_NAMESPACE)
   controller = await startController(kubeconfig)
@@ -96,6 +100,39 @@ describe.each(cases.map((fixture) => [fixture.name, fixture] as const))('%s', (_
     }
   })
 })
+
+test('no value of any Secret is in the audit log, in a log, metric, event or status', async () => {
+  const canaries = secretsOfAllCases()
+  expect(canaries.length).toBeGreaterThan(100)
+  const texts = {
+    'the audit log': readFileSync(cluster.auditLog, 'utf8'),
+    'what the webhook writes': webhook.stdout() + webhook.stderr(),
+    'what the controller writes': controller.stdout() + controller.stderr(),
+    'the metrics of the webhook': await (await fetch(webhook.metricsUrl)).text(),
+    'the metrics of the controller': await (await fetch(controller.metricsUrl)).text(),
+    'the events': JSON.stringify(await kube.get('/api/v1/events')),
+    'what is stored of credentials': JSON.stringify([
+      await kube.get('/apis/run.ai/v1/credentials'),
+      await kube.get('/apis/run.ai/v1/clustercredentials'),
+    ]),
+  }
+  // The oracle can see: the log has the pods, whole.
+  expect(texts['the audit log']).toContain('credentials.run.ai/injected')
+  for (const [where, text] of Object.entries(texts))
+    expect({ where, found: canaries.filter((value) => text.includes(value)) }).toEqual({ where, found: [] })
+})
+
+/** Values that stand in Secrets and nowhere else, so that finding one means that it came from a Secret. */
+function secretsOfAllCases(): string[] {
+  const elsewhere = cases
+    .map((fixture) =>
+      JSON.stringify([fixture.pod, manifestsOf(fixture).filter(({ kind }) => kind !== 'Secret')]),
+    )
+    .join()
+  const escaped = (value: string) => JSON.stringify(value).slice(1, -1)
+  const values = new Set(cases.flatMap(secretValues).map(escaped))
+  return [...values].filter((value) => value.length >= 8 && !elsewhere.includes(value))
+}
 
 /** Waits until the answer is the one that is wanted: controller and webhook hear of a catalogue a moment after the API server has it. */
 async function settled(

@@ -11,6 +11,7 @@ import { json } from 'node:stream/consumers'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { testCertificates } from '../support/server.ts'
 import { eventually } from '../support/webhook.ts'
+import { installCrds } from './install-crds.ts'
 import { sharedCluster } from './kit/shared.ts'
 import { apply, collection, ensureNamespace, type Manifest, remove } from './support/objects.ts'
 import { type Process, register, startWebhook } from './support/processes.ts'
@@ -23,6 +24,7 @@ const others: Neighbour[] = []
 const registrations: Manifest[] = []
 
 beforeAll(async () => {
+  await installCrds(kube)
   await ensureNamespace(kube, NAMESPACE)
   for (const manifest of CATALOG) await apply(kube, manifest)
   ours = await startWebhook(kubeconfig)
