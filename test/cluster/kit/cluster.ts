@@ -5,7 +5,7 @@
 import { execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createKubeClient, type KubeClient, type KubeObject } from '../../../src/kube/client.ts'
@@ -90,6 +90,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   const guardian = options.keep ? undefined : startGuardian(folder)
   writeClusterFile(file)
   try {
+    await linkKubectl(folder)
     writeSettings(file, Object.values(identities))
     await Promise.all([startControlPlane(file), file.node && startContainerdWithImages(file)])
     writeKubeconfig(paths(folder).kubeconfig, {
@@ -114,6 +115,12 @@ export function attachCluster(folder: string): Cluster {
   const file = readClusterFile(folder)
   if (!file) throw new Error(`There is no cluster in ${folder}; was it stopped?`)
   return open(file)
+}
+
+/** `FOLDER/bin` for a person's PATH. */
+async function linkKubectl(folder: string): Promise<void> {
+  mkdirSync(join(folder, 'bin'))
+  symlinkSync(await program('kubectl'), join(folder, 'bin', 'kubectl'))
 }
 
 async function startControlPlane(file: ClusterFile): Promise<void> {

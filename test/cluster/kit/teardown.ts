@@ -28,12 +28,13 @@ export async function removeStale(): Promise<void> {
 /** What the kubelet and containerd made outside the folder, too: containers, mounts, cgroups, the network. */
 async function tearDownNode(folder: string, { bridge, cgroup }: NodeFile): Promise<void> {
   const sockets = shimSockets(folder)
+  const sandboxes = sandboxesOf(folder)
   await endContainers(folder, cgroup)
   for (const mount of mountsBelow(folder)) execFileSync('umount', ['--lazy', mount])
   if (existsSync(join('/sys/class/net', bridge))) execFileSync('ip', ['link', 'delete', bridge])
   for (const path of cgroupFolders(cgroup)) removeCgroup(path)
   for (const socket of sockets) rmSync(socket, { force: true })
-  removeNamed('/var/lib/cni/results', (name) => name.startsWith(`${bridge}-`))
+  removeNamed('/var/lib/cni/results', (name) => sandboxes.some((id) => name.includes(`-${id}-`)))
   removeNamed('/var/log/containers', (_name, path) => linkTarget(path).startsWith(`${folder}/`))
 }
 
@@ -72,6 +73,12 @@ function shimSockets(folder: string): string[] {
   return readdirSync(tasks)
     .map((id) => textOf(join(tasks, id, 'address')).replace('unix://', ''))
     .filter((socket) => socket.startsWith('/run/containerd/'))
+}
+
+/** Their ids are in the names of what the network plugins remember. */
+function sandboxesOf(folder: string): string[] {
+  const sandboxes = join(nodePaths(folder).containerd, 'root', 'io.containerd.grpc.v1.cri', 'sandboxes')
+  return existsSync(sandboxes) ? readdirSync(sandboxes) : []
 }
 
 /** The innermost first. */
