@@ -184,7 +184,7 @@ function notFound(name: CredentialName, view: NamespaceView): string {
   const unchecked = view.unchecked?.get(written)
   return (
     `${kind} ${name.name} does not exist in namespace ${view.namespace}${suggestion(written, view.names())}` +
-    (unchecked === undefined ? '' : ` (it may be new: ${unchecked})`)
+    (unchecked === undefined ? '' : ` (it may be new, and could not be looked up: ${unchecked})`)
   )
 }
 

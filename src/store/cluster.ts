@@ -91,7 +91,7 @@ export function openCluster(options: ClusterOptions): ClusterCatalog {
     client,
     has: ({ kind, namespace, name }) => reflectors[kind].get(keyIn(namespace, name)) !== undefined,
     found: ({ kind }, object) => reflectors[kind].offer(object) !== undefined,
-    labelsMatter: () => memory.counts().policies > 0,
+    labelsMatter: () => memory.counts().policies + memory.counts().clusterCredentials > 0,
     clock,
   })
   const all = Object.values(reflectors)

@@ -106,7 +106,8 @@ export function createDirectReads(settings: Settings): ClusterReads {
         const problem = await askOnce(target)
         if (problem === undefined) return
         if (written !== undefined) unchecked.set(written, problem)
-        else if (labelsMatter()) namespaceUnchecked = problem
+        else if (labelsMatter())
+          namespaceUnchecked = `namespace ${target.name} could not be looked up: ${problem}`
       }),
     )
     return { unchecked, namespaceUnchecked }
@@ -143,7 +144,7 @@ export function createDirectReads(settings: Settings): ClusterReads {
     } catch (error) {
       if (error instanceof KubeError && error.status === 404) return void absent(target)
       counts.failed++
-      return `it could not be looked up: ${(error as Error).message}`
+      return (error as Error).message
     } finally {
       active--
       turns.shift()?.()
