@@ -1,4 +1,4 @@
-import { Gauge } from 'prom-client'
+import { Counter, Gauge } from 'prom-client'
 import { type BaseMetrics, createRegistry, PREFIX } from '../process/metrics.ts'
 
 /** What the controller counts; docs/controller.md says what each is for. */
@@ -43,13 +43,16 @@ export function createControllerMetrics(): ControllerMetrics {
     'during',
     API_ERROR_PLACES,
   )
-  let reads = 0
-  base.gauge('controller_secret_reads_total', 'Secrets whose content was read.', () => reads)
+  const reads = new Counter({
+    registers,
+    name: `${PREFIX}controller_secret_reads_total`,
+    help: 'Secrets whose content was read.',
+  })
 
   return {
     ...base,
     reconciled: (result) => results.add(result),
-    secretRead: () => void reads++,
+    secretRead: () => reads.inc(),
     eventSent: (type) => events.add(type),
     apiError: (during) => errors.add(during),
     credentials(counts) {

@@ -331,7 +331,7 @@ export function startReflector<Source extends KubeObject, Kept>(
 
   function acceptFor(list: 'List' | ''): string | undefined {
     if (!metadataOnly) return undefined
-    return `application/json;as=PartialObjectMetadata${list};g=meta.k8s.io;v=1`
+    return `application/json;as=PartialObjectMetadata${list};g=meta.k8s.io;v=v1`
   }
 }
 

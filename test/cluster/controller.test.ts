@@ -1,4 +1,5 @@
 /** The controller as a process of its own, with the rights that it is meant to have, against a real API server. */
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { Condition, CredentialStatus } from '../../src/api/status.ts'
@@ -103,10 +104,14 @@ async function startController(flags: string[] = []): Promise<Run & { metrics():
     ],
   ])
   running.push(child)
-  while (!child.stdout().includes('Metrics:')) {
-    const ended = child.exited.then(() => true)
-    const more = new Promise<false>((resolve) => child.process.stdout?.once('data', () => resolve(false)))
-    if (await Promise.race([ended, more])) throw new Error(`it ended: ${child.stdout()}${child.stderr()}`)
+  const limit = AbortSignal.timeout(20_000)
+  const ended = child.exited.then(() => Promise.reject(new Error('it ended')))
+  ended.catch(() => {})
+  try {
+    while (!child.stdout().includes('Metrics:'))
+      await Promise.race([once(child.process.stdout as NodeJS.ReadableStream, 'data', { signal: limit }), ended])
+  } catch (error) {
+    throw new Error(`the controller is not ready: ${child.stdout()}${child.stderr()}`, { cause: error })
   }
   const url = /http:\S+\/metrics/.exec(child.stdout())?.[0] as string
   return { ...child, metrics: async () => (await fetch(url)).text() }

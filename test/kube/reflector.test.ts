@@ -163,10 +163,10 @@ describe('in good weather', () => {
     expect(seen[0].kind).toBe('PartialObjectMetadata')
     expect(reflector?.get('team')).toBe('ml')
     expect(asked('list')[0]?.headers.accept).toBe(
-      'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=1',
+      'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1',
     )
     expect(asked('watch')[0]?.headers.accept).toBe(
-      'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=1',
+      'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1',
     )
     expect(asked('watch')[0]?.query.get('labelSelector')).toBe('team')
   })
