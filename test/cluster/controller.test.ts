@@ -109,7 +109,10 @@ async function startController(flags: string[] = []): Promise<Run & { metrics():
   ended.catch(() => {})
   try {
     while (!child.stdout().includes('Metrics:'))
-      await Promise.race([once(child.process.stdout as NodeJS.ReadableStream, 'data', { signal: limit }), ended])
+      await Promise.race([
+        once(child.process.stdout as NodeJS.ReadableStream, 'data', { signal: limit }),
+        ended,
+      ])
   } catch (error) {
     throw new Error(`the controller is not ready: ${child.stdout()}${child.stderr()}`, { cause: error })
   }
