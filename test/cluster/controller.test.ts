@@ -73,8 +73,9 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: { name: ${LEASE}, namespace: ${OWN} }
 rules:
-  - { apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, update] }
-  - { apiGroups: [''], resources: [secrets], verbs: [create, update] }
+  - { apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create] }
+  - { apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [${LEASE}], verbs: [get, update] }
+  - { apiGroups: [''], resources: [secrets], verbs: [create] }
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding

@@ -114,6 +114,21 @@ test('without leader election it leads at once', async () => {
   expect(server.objects('coordination.k8s.io/v1/leases')).toEqual([])
 })
 
+test('looks after certificates when it is asked to', async () => {
+  const child = controller([
+    '--self-managed-certificates',
+    ...['--mutating-configurations', '', '--validating-configurations', ''],
+  ])
+  for (const name of ['credential-injector-ca', 'credential-injector-webhook-tls'])
+    await server.received(({ method, body }) => method === 'POST' && body?.metadata?.name === name)
+  const made = await server.received(
+    ({ path, body }) => path.endsWith('/events') && body.involvedObject.kind === 'Secret',
+  )
+  expect(made.body).toMatchObject({ type: 'Normal', metadata: { namespace: 'credential-injector' } })
+  const metrics = await (await fetch(`${await urlOf(child)}/metrics`)).text()
+  expect(metrics).toContain('credential_injector_managed_certificate_rotations_total{certificate="ca"} 1\n')
+})
+
 test('a duty that cannot be done ends it with exit code 1 and the reason in the log', async () => {
   server.put('v1/secrets', {
     metadata: { name: 'credential-injector-revision-key', namespace: 'credential-injector' },
