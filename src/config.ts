@@ -3,8 +3,11 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 
 /** What the process was asked to do: flags first, then the environment, then defaults. Read once, never changed. */
 export interface Config {
-  /** Folder with the manifests that serve as the catalogue. */
-  readonly catalog: string
+  /** Folder with the manifests that serve as the catalogue; undefined for the objects of a cluster. */
+  readonly catalog: string | undefined
+  /** Of the cluster; undefined for the one that this process is a pod of. */
+  readonly kubeconfig: string | undefined
+  readonly context: string | undefined
   /** Address that both servers listen on. */
   readonly host: string
   /** Port of the webhook (HTTPS); 0 asks for a free one. */
@@ -37,6 +40,8 @@ export const WRONG_USAGE = 2
 
 interface Flags {
   catalog?: string
+  kubeconfig?: string
+  context?: string
   host: string
   port: number
   tlsCert?: string
@@ -81,8 +86,18 @@ function commandLine(serveAction: (serve: Command) => void): Command {
       variable(
         '--catalog <dir>',
         'CATALOG',
-        'folder of YAML manifests with the credentials on offer (required)',
+        'folder of YAML manifests with the credentials on offer, instead of a cluster',
       ),
+    )
+    .addOption(
+      variable(
+        '--kubeconfig <file>',
+        'KUBECONFIG',
+        'how to reach the cluster; the pod’s own service account when absent',
+      ),
+    )
+    .addOption(
+      variable('--context <name>', 'CONTEXT', 'context of the kubeconfig; its current one when absent'),
     )
     .addOption(
       variable('--port <number>', 'PORT', 'port of the webhook; 0 takes a free one')
@@ -139,11 +154,13 @@ function commandLine(serveAction: (serve: Command) => void): Command {
 }
 
 const EXAMPLES = `
+Credentials come from the folder of --catalog, or else from a cluster: that of --kubeconfig, or else the one it is a pod of.
 Without --tls-cert and --tls-key it makes itself a certificate that is valid for a day.
 
 Examples:
   credential-injector serve --catalog examples/catalog
-  credential-injector serve --catalog examples/catalog --port 0 --tls-cert certs/tls.crt --tls-key certs/tls.key`
+  credential-injector serve --catalog examples/catalog --port 0 --tls-cert certs/tls.crt --tls-key certs/tls.key
+  credential-injector serve --kubeconfig ~/.kube/config`
 
 const OTHER_COMMANDS = `
   controller [options]  Keep the status of credentials up to date; see credential-injector controller --help.`
@@ -154,16 +171,8 @@ export function variable(flags: string, name: string, description: string): Opti
 
 function configOf(serve: Command): Config {
   const flags = serve.opts<Flags>()
-  if (!flags.catalog) {
-    throw mistake('Name the folder with the credentials: --catalog DIR (or CREDENTIAL_INJECTOR_CATALOG).')
-  }
-  if (!statSync(flags.catalog, { throwIfNoEntry: false })?.isDirectory()) {
-    throw mistake(
-      `The catalogue ${flags.catalog} is not a folder: give --catalog a folder with YAML manifests.`,
-    )
-  }
   return Object.freeze({
-    catalog: flags.catalog,
+    ...source(flags),
     host: flags.host,
     port: flags.port,
     tls: tlsFiles(flags),
@@ -174,6 +183,19 @@ function configOf(serve: Command): Config {
     shutdownDelay: flags.shutdownDelay * 1000,
     logLevel: flags.logLevel,
   })
+}
+
+/** Where the credentials come from. An empty variable is none. */
+function source({ catalog, kubeconfig, context }: Flags): Pick<Config, 'catalog' | 'kubeconfig' | 'context'> {
+  if (catalog && kubeconfig)
+    throw mistake(
+      'Credentials come from a folder or from a cluster: give --catalog or --kubeconfig, not both.',
+    )
+  if (context && !kubeconfig)
+    throw mistake('--context names a context of a kubeconfig: give --kubeconfig FILE too.')
+  if (catalog && !statSync(catalog, { throwIfNoEntry: false })?.isDirectory())
+    throw mistake(`The catalogue ${catalog} is not a folder: give --catalog a folder with YAML manifests.`)
+  return { catalog: catalog || undefined, kubeconfig: kubeconfig || undefined, context: context || undefined }
 }
 
 function tlsFiles({ tlsCert, tlsKey }: Flags): Config['tls'] {

@@ -38,9 +38,7 @@ export function inClusterAccess(
 ): KubeAccess {
   const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port } = env
   if (!host || !port) {
-    throw new AccessError(
-      'This is not a pod of a cluster: name a kubeconfig with --kubeconfig FILE, or a folder of manifests with --catalog DIR.',
-    )
+    throw new AccessError('This is not a pod of a cluster: name a kubeconfig with --kubeconfig FILE.')
   }
   const token = followFile(resolve(folder, 'token'), inPod)
   return {

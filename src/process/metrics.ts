@@ -8,10 +8,14 @@ export interface BaseMetrics {
   uncaught(): void
   /** Gauges that are read at each scrape. */
   gauge(name: string, help: string, read: () => number): void
+  /** The same for several values, told apart by a label; counters only grow. */
+  family(type: 'gauge' | 'counter', name: string, help: string, label: string, read: () => ByLabel): void
   /** In the Prometheus text format. */
   text(): Promise<string>
   readonly contentType: string
 }
+
+export type ByLabel = Readonly<Record<string, number>>
 
 export const PREFIX = 'credential_injector_'
 
@@ -56,6 +60,28 @@ export function createRegistry(): BaseRegistry {
           this.set(read())
         },
       })
+    },
+    family(type, name, help, label, read) {
+      const settings = { registers, name: `${PREFIX}${name}`, help, labelNames: [label] }
+      const collect = (add: (labels: Record<string, string>, value: number) => void) => {
+        for (const [value, number] of Object.entries(read())) add({ [label]: value }, number)
+      }
+      if (type === 'gauge') {
+        new Gauge({
+          ...settings,
+          collect() {
+            collect((labels, value) => this.set(labels, value))
+          },
+        })
+      } else {
+        new Counter({
+          ...settings,
+          collect() {
+            this.reset()
+            collect((labels, value) => this.inc(labels, value))
+          },
+        })
+      }
     },
     text: () => registry.metrics(),
     contentType: registry.contentType,

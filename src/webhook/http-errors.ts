@@ -46,6 +46,16 @@ export const overloaded: HttpError = {
   headers: { 'retry-after': '1' },
 }
 
+/** Nothing is decided by half of the catalogue. API servers ask again, as above. */
+export function unavailable(problem: string): HttpError {
+  return {
+    status: 503,
+    reason: 'ServiceUnavailable',
+    message: `The pod cannot be judged yet: ${problem}.`,
+    headers: { 'retry-after': '1' },
+  }
+}
+
 export function crashed(uid: string): HttpError {
   return {
     status: 500,

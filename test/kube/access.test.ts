@@ -54,7 +54,7 @@ describe('inside of a pod', () => {
 
   test('elsewhere it says what to give', async () => {
     expect(() => inClusterAccess({})).toThrow(
-      'This is not a pod of a cluster: name a kubeconfig with --kubeconfig FILE, or a folder of manifests with --catalog DIR.',
+      'This is not a pod of a cluster: name a kubeconfig with --kubeconfig FILE.',
     )
     expect(() => inClusterAccess(POD, writeFolder({}))).toThrow(
       /has no .*token: its service account's token must be mounted/,

@@ -128,6 +128,8 @@ func runInjector(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// The injector applies under the name that its user agent begins with; without one the API server refuses it.
+	config.UserAgent = "cert-manager-cainjector"
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		kubescheme.AddToScheme, cmapi.AddToScheme, apiextensions.AddToScheme, apiregistration.AddToScheme,
