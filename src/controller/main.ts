@@ -63,6 +63,7 @@ async function control(config: ControllerConfig): Promise<void> {
   announce(config, ops, watched)
   election = standFor(config, client, identity, metrics, log, {
     onWon() {
+      if (leading.signal.aborted) return
       log.info({ identity, duties: duties.map(({ name }) => name) }, 'this instance leads')
       work = Promise.all(duties.map((duty) => run(duty, leading.signal, log)))
     },

@@ -19,6 +19,6 @@ export function backoff(
 
 const FIRST_MS = 100
 /** An API server that was away is found again within this. */
-const MOST_MS = 10_000
+const MOST_MS = 5_000
 /** More than a server asks for; a header with nonsense must not put an end to the watch. */
 const MOST_ASKED_MS = 60_000

@@ -133,6 +133,8 @@ export function createKubeClient(access: KubeAccess): KubeClient {
       try {
         options.onOpen?.()
         for await (const line of linesOf(answer)) yield eventIn(line)
+      } catch (error) {
+        throw named(error)
       } finally {
         answer.destroy()
       }
@@ -209,10 +211,17 @@ async function oneAnswer(connection: Connection, question: Question, timeout: nu
     return await question.read(answer)
   } catch (error) {
     // An answer that is cut off half way only knows that it was.
-    throw late ?? error
+    throw late ?? named(error)
   } finally {
     clearTimeout(timer)
   }
+}
+
+/** Node calls an answer that ends before its end "aborted", which says nothing to who reads it in a log. */
+function named(error: unknown): unknown {
+  if (error instanceof Error && error.message === 'aborted')
+    error.message = 'the connection to the API server broke off'
+  return error
 }
 
 type StaleError = NodeJS.ErrnoException & { isStale?: boolean }

@@ -39,7 +39,7 @@ export interface Trouble {
   /** `list` and `watch` concern the API server; `handler` is an error of `keep`, `onPut` or `onRemove`. */
   readonly during: 'list' | 'watch' | 'handler'
   readonly error: Error
-  /** How often in a row; 0 for handlers. */
+  /** How often in a row, faults of the same kind only; 0 for handlers. */
   readonly failures: number
   /** Milliseconds until the next try; 0 for handlers. */
   readonly retryIn: number
@@ -61,7 +61,7 @@ const LIMITS: Limits = {
   watchSeconds: 240,
   // API servers send a bookmark every minute.
   silence: 150_000,
-  backoff: 10_000,
+  backoff: 5_000,
 }
 
 export interface Reflector<Source extends KubeObject, Kept> {
@@ -124,7 +124,7 @@ export function startReflector<Source extends KubeObject, Kept>(
   let isSynced = false
   let relists = 0
   let failures = 0
-  let failuresInARow = 0
+  let row = NO_FAILURES
   let handlerErrors = 0
 
   const running = run()
@@ -166,18 +166,19 @@ export function startReflector<Source extends KubeObject, Kept>(
 
   function failed(during: 'list' | 'watch', error: Error): number {
     failures++
-    failuresInARow++
     if (asksForList(error)) position = undefined
+    const fault = faultOf(error)
+    row = { ...row, [fault]: row[fault] + 1 }
     const retryAfter = error instanceof KubeError ? error.retryAfter : undefined
-    const retryIn = backoff(failuresInARow, clock.random, { most: limits.backoff, retryAfter })
-    settings.onTrouble?.({ during, error, failures: failuresInARow, retryIn })
+    const retryIn = backoff(row[fault], clock.random, { most: limits.backoff, retryAfter })
+    settings.onTrouble?.({ during, error, failures: row[fault], retryIn })
     return retryIn
   }
 
   /** The API server did as it was asked to. */
   function worked(): void {
-    if (failuresInARow === 0) return
-    failuresInARow = 0
+    if (row === NO_FAILURES) return
+    row = NO_FAILURES
     settings.onRecovery?.()
   }
 
@@ -228,6 +229,7 @@ export function startReflector<Source extends KubeObject, Kept>(
   async function watch(): Promise<void> {
     const silence = new AbortController()
     const timer = setTimeout(() => silence.abort(), limits.silence)
+    let proof: NodeJS.Timeout | undefined
     const opened = clock.now()
     let events = 0
     let isOpen = false
@@ -242,6 +244,7 @@ export function startReflector<Source extends KubeObject, Kept>(
         onOpen() {
           isOpen = true
           alive()
+          proof = setTimeout(worked, SHORTEST_WATCH_MS)
         },
       })
       for await (const event of stream) {
@@ -256,6 +259,7 @@ export function startReflector<Source extends KubeObject, Kept>(
       throw isOpen && error instanceof KubeError ? new WatchError(error) : error
     } finally {
       clearTimeout(timer)
+      clearTimeout(proof)
     }
     // A server that accepts watches only to end them would otherwise be asked as fast as it answers.
     if (events === 0 && clock.now() - opened < SHORTEST_WATCH_MS) throw new Error('the watch ended at once')
@@ -349,6 +353,19 @@ class WatchError extends KubeError {
   constructor({ status, reason, message, retryAfter }: KubeError) {
     super(status, reason, message, retryAfter)
   }
+}
+
+/**
+ * Rows of failures are counted apart: a server that was away for long, and now answers that it is only just starting, or that too
+ * much has happened, is there again, and need not be waited for as one that is away.
+ */
+type Fault = 'away' | 'answered' | 'expired'
+
+const NO_FAILURES: Readonly<Record<Fault, number>> = { away: 0, answered: 0, expired: 0 }
+
+function faultOf(error: Error): Fault {
+  if (!(error instanceof KubeError)) return 'away'
+  return error.status === 410 ? 'expired' : 'answered'
 }
 
 /** Whether to go on from the last event would not help. */

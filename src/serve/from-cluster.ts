@@ -1,5 +1,6 @@
 import { type AccessChoice, AccessError, clusterAccess } from '../kube/access.ts'
 import { createKubeClient, type KubeAccess } from '../kube/client.ts'
+import type { Trouble } from '../kube/reflector.ts'
 import { type ClusterCatalog, FOLLOWED_KINDS, type FollowedKind, openCluster } from '../store/cluster.ts'
 import type { Log } from '../webhook/log.ts'
 import type { Metrics } from '../webhook/metrics.ts'
@@ -41,7 +42,10 @@ async function accessFor(choice: AccessChoice): Promise<KubeAccess> {
   }
 }
 
-/** The first failure of a row, each other reason in it, and every so many: a log is not filled by a server that is away for a night. */
+/**
+ * The first failure of a row, each other reason in it, and every so many: a log is not filled by a server that is away for a night.
+ * A watch that ends once is nobody's concern: that is what watches do, and the next one goes on from there.
+ */
 const EVERY = 30
 
 function troubleLog(log: Log) {
@@ -49,19 +53,17 @@ function troubleLog(log: Log) {
   return {
     /** What is wrong now. */
     problems: last as ReadonlyMap<FollowedKind, string>,
-    onTrouble(
-      kind: FollowedKind,
-      problem: string,
-      { failures, retryIn }: { failures: number; retryIn: number },
-    ) {
+    onTrouble(kind: FollowedKind, problem: string, { during, failures, retryIn }: Trouble) {
+      if (during === 'handler')
+        return log.error({ kind, problem }, 'an object of the cluster is left as it was')
+      if (during === 'watch' && failures === 1) return
       const isNews = last.get(kind) !== problem || failures % EVERY === 0
       last.set(kind, problem)
       const fields = { kind, problem, failures, retryInSeconds: Math.round(retryIn / 100) / 10 }
       if (isNews) log.warn(fields, 'the cluster cannot be followed at present; it is tried again')
     },
     onRecovery(kind: FollowedKind) {
-      last.delete(kind)
-      log.info({ kind }, 'the cluster can be followed again')
+      if (last.delete(kind)) log.info({ kind }, 'the cluster can be followed again')
     },
   }
 }

@@ -172,5 +172,5 @@ function pathOf({ kind, namespace, name }: Target): string {
 }
 
 function acceptFor({ kind }: Target): string | undefined {
-  return kind === 'Namespace' ? 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=1' : undefined
+  return kind === 'Namespace' ? 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1' : undefined
 }

@@ -1,26 +1,17 @@
 /** The chart, installed by the real helm into a real cluster with a node, where its pods run: from the first pod to the last. */
 import { createHash, X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { connect } from 'node:tls'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { assembleImage } from '../../scripts/image.ts'
-import type { KubeObject } from '../../src/kube/client.ts'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Cluster, startCluster } from './kit/cluster.ts'
-import { importImage } from './kit/images.ts'
 import { whyNoNode } from './kit/node.ts'
 import { say } from './kit/programs.ts'
 import { whenGone, whenObject } from './kit/watch.ts'
 import { renewCertificate, startCertManager } from './support/cert-manager.ts'
 import { installCertManagerCrds } from './support/foreign-crds.ts'
 import { CHART, helm, type Values } from './support/helm.ts'
+import { BASE, CREDENTIAL, importProduct, OWN, podThatAsks, trusted } from './support/installation.ts'
 import { createSteadily } from './support/steadily.ts'
-
-const OWN = 'credential-injector'
-const IMAGE = { repository: 'test.local/credential-injector', tag: 'test', pullPolicy: 'Never' }
-const BASE = { image: IMAGE, webhook: { shutdownDelaySeconds: 5 } }
 
 const reason = whyNoNode()
 
@@ -213,64 +204,7 @@ describe.skipIf(reason)(
   },
 )
 
-// ---- What is installed, and what it is tried on ------------------------------------------------------------------------
-
-const CREDENTIAL = `
-apiVersion: run.ai/v1
-kind: Credential
-metadata: { name: wandb-credentials, namespace: team-a }
-spec: { secretRef: { name: wandb-secret }, type: environment }
-`
-
-/** `gated`: never gets as far as a node, so that hundreds of it cost nothing. */
-function podThatAsks(metadata: { name?: string; generateName?: string }, command = 'true', gated = false) {
-  return {
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: {
-      ...metadata,
-      labels: { steady: gated ? 'yes' : 'no' },
-      annotations: { 'credentials.run.ai/inject': 'wandb-credentials' } as Record<string, string>,
-    },
-    spec: {
-      restartPolicy: 'Never',
-      ...(gated && { schedulingGates: [{ name: 'test.local/never' }] }),
-      containers: [
-        {
-          name: 'main',
-          image: 'test.local/busybox:latest',
-          imagePullPolicy: 'Never',
-          command: ['sh', '-c', command],
-        },
-      ],
-    },
-  }
-}
-
-async function importProduct(cluster: Cluster): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'credential-injector-root-'))
-  try {
-    const { entrypoint, env, user } = await assembleImage(folder)
-    const name = `${IMAGE.repository}:${IMAGE.tag}`
-    await importImage(cluster, { name, folders: { '/': folder }, entrypoint, env, user })
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
-
-/** The API server knows the CA, and its pods answer: from now on every pod that asks is answered. */
-async function trusted(cluster: Cluster): Promise<void> {
-  await whenObject<KubeObject & { webhooks: { clientConfig: { caBundle?: string } }[] }>(
-    cluster.client,
-    '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations',
-    OWN,
-    ({ webhooks }) => webhooks[0]?.clientConfig.caBundle !== undefined,
-  )
-  await vi.waitFor(
-    () => cluster.client.create('/api/v1/namespaces/team-a/pods?dryRun=All', podThatAsks({ name: 'first' })),
-    { timeout: 60_000 },
-  )
-}
+// ---- Certificates ------------------------------------------------------------------------------------------------------
 
 /** Addresses of the webhook's pods. */
 async function webhookAddresses(cluster: Cluster): Promise<string[]> {

@@ -359,9 +359,18 @@ describe('when things break', () => {
     for (let count = 0; count < failing; count++) server.fault('list', faults.status(500, 'InternalError'))
     server.fault('list', faults.status(429, 'TooManyRequests', { retryAfter: 5 }))
     await start().synced
-    expect(waits.slice(0, 7)).toEqual([100, 200, 400, 800, 1600, 3200, 6400])
-    expect(waits.slice(7, failing)).toEqual([10_000, 10_000, 10_000, 10_000, 10_000])
-    expect(waits[failing]).toBe(15_000)
+    expect(waits.slice(0, 6)).toEqual([100, 200, 400, 800, 1600, 3200])
+    expect(waits.slice(6, failing)).toEqual([5_000, 5_000, 5_000, 5_000, 5_000, 5_000])
+    expect(waits[failing]).toBe(10_000)
+  })
+
+  test('a server that answers again is not waited for as one that is away', async () => {
+    for (let count = 0; count < 6; count++) server.fault('list', faults.text('', 'cut'))
+    server.fault('list', faults.status(429, 'TooManyRequests', { retryAfter: 1 }))
+    server.fault('list', faults.status(410, 'Expired'))
+    server.fault('list', faults.text('', 'cut'))
+    await start().synced
+    expect(waits.slice(5)).toEqual([3200, 1100, 100, 5_000])
   })
 
   test('an event ends the row of failures', async () => {

@@ -63,7 +63,7 @@ const CASES: [title: string, spec: CredentialSpec, values: Values, expected: str
     'AKIA...',
     '********',
     'TODO',
-    '${TOKEN}',
+    '\x24{TOKEN}',
     '{{ .Values.token }}',
     'insert-your-key-here',
     'AKIAIOSFODNN7EXAMPLE',
