@@ -1,16 +1,23 @@
-// Prints `N passed, N failed[, N skipped]` from the test runner's report. A step that failed without a failed test (lint,
+// Prints `N passed, N failed[, N skipped]` from the test runner's reports, added up. A step that failed without a failed test (lint,
 // types, an install) counts as one failure. Plain JavaScript: it runs on whatever Node the machine has.
 import { readFileSync } from 'node:fs'
 
-const [file, status] = process.argv.slice(2)
-const report = read(file)
-const passed = report.numPassedTests ?? 0
-const skipped = (report.numPendingTests ?? 0) + (report.numTodoTests ?? 0)
-const inTests = (report.numFailedTests ?? 0) + (report.testResults ?? []).filter(brokenFile).length
-const failed = inTests === 0 && (status !== '0' || passed === 0) ? 1 : inTests
+const [status, ...files] = process.argv.slice(2)
+const reports = files.map(read)
+const passed = sum(({ numPassedTests = 0 }) => numPassedTests)
+const skipped = sum(({ numPendingTests = 0, numTodoTests = 0 }) => numPendingTests + numTodoTests)
+const inTests = sum(
+  ({ numFailedTests = 0, testResults = [] }) => numFailedTests + testResults.filter(brokenFile).length,
+)
+const nothingRan = reports.some(({ numPassedTests = 0 }) => numPassedTests === 0)
+const failed = inTests === 0 && (status !== '0' || nothingRan) ? 1 : inTests
 
 process.stdout.write(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}\n`)
 process.exitCode = failed > 0 ? 1 : 0
+
+function sum(count) {
+  return reports.reduce((total, report) => total + count(report), 0)
+}
 
 function read(path) {
   try {

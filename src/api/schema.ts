@@ -23,6 +23,9 @@ const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])
 /** As for the keys of a Secret itself, which may be neither `.` nor begin with `..`: they become file names. */
 const SECRET_KEY = /^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$/
 
+/** The same inside a CEL rule. */
+const NAME = '[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*'
+
 const objectName = (what: string) => z.string().min(1).max(253).regex(SUBDOMAIN).meta({ description: what })
 const secretKey = (what: string) => z.string().min(1).max(253).regex(SECRET_KEY).meta({ description: what })
 
@@ -157,8 +160,7 @@ const variables = z
   })
 
 /** As Kubernetes has it for labels. What selects nothing anywhere is refused here, not later where the selector is used. */
-const LABEL_KEY =
-  "matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$')"
+const LABEL_KEY = `matches('^(${NAME}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$')`
 const LABEL_VALUE = "matches('^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$')"
 const LABEL_KEY_MESSAGE =
   'a label key is NAME or PREFIX/NAME: letters, digits, "-", "_" and ".", at most 63 characters in NAME, such as team or example.com/team'
@@ -231,8 +233,8 @@ const serviceAccount = (slash: boolean) =>
       description: slash ? 'NAME, or NAMESPACE/NAME.' : 'Name of a service account of the same namespace.',
       ...rules({
         rule: slash
-          ? "self.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?/)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')"
-          : "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",
+          ? `self.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?/)?${NAME}$')`
+          : `self.matches('^${NAME}$')`,
         message: slash
           ? 'write the service account as NAME or NAMESPACE/NAME'
           : 'write only the NAME of the service account: it is of the same namespace',
@@ -346,7 +348,7 @@ const policySpec = z
             description:
               'NAME of the namespace’s Credential (or else of a ClusterCredential offered to it), or cluster/NAME.',
             ...rules({
-              rule: "self.matches('^(cluster/)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",
+              rule: `self.matches('^(cluster/)?${NAME}$')`,
               message: 'write the credential as NAME or cluster/NAME',
             }),
           }),

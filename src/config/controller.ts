@@ -10,6 +10,12 @@ import {
   variable,
   WRONG_USAGE,
 } from '../config.ts'
+import {
+  addCertificateFlags,
+  type CertificateFlags,
+  type CertificateSettings,
+  certificateSettings,
+} from '../controller/certificates/settings.ts'
 
 /** What `credential-injector controller` was asked to do: flags first, then the environment, then defaults. */
 export interface ControllerConfig {
@@ -26,9 +32,11 @@ export interface ControllerConfig {
   /** How long a lease holds that nobody renews, in milliseconds. */
   readonly leaseDuration: number
   readonly logLevel: LogLevel
+  /** How to look after the webhook's certificates; undefined when somebody else does. */
+  readonly certificates: CertificateSettings | undefined
 }
 
-interface Flags {
+interface Flags extends CertificateFlags {
   kubeconfig?: string
   context?: string
   namespace: string
@@ -51,14 +59,33 @@ export function readControllerConfig(argv: readonly string[]): ControllerConfig 
     if (error instanceof CommanderError) throw new CommandLineEnd('', error.exitCode === 0 ? 0 : WRONG_USAGE)
     throw error
   }
-  const { kubeconfig, context, leaseDuration, ...flags } = program.opts<Flags>()
+  const flags = program.opts<Flags>()
+  const { kubeconfig, context, namespace, host, metricsPort, leaderElect, leaseDuration, logLevel } = flags
   if (context !== undefined && kubeconfig === undefined)
     throw mistake('--context names a context of a kubeconfig: give --kubeconfig FILE too.')
-  return Object.freeze({ ...flags, kubeconfig, context, leaseDuration: leaseDuration * 1000 })
+  return Object.freeze({
+    kubeconfig,
+    context,
+    namespace,
+    host,
+    metricsPort,
+    leaderElect,
+    leaseDuration: leaseDuration * 1000,
+    logLevel,
+    certificates: certificatesOf(flags),
+  })
+}
+
+function certificatesOf(flags: Flags): CertificateSettings | undefined {
+  try {
+    return certificateSettings(flags)
+  } catch (error) {
+    throw mistake((error as Error).message)
+  }
 }
 
 function commandLine(): Command {
-  return new Command('credential-injector controller')
+  const command = new Command('credential-injector controller')
     .description(
       'Keep the status of Credentials and ClusterCredentials up to date: is the Secret there, and does it look right?',
     )
@@ -123,6 +150,7 @@ function commandLine(): Command {
         .default('info'),
     )
     .allowExcessArguments(false)
+  return addCertificateFlags(command)
 }
 
 function trueOrFalse(text: string): boolean {

@@ -11,6 +11,7 @@ import { endOnSignal, stayUp } from '../process/ending.ts'
 import type { Lifecycle } from '../process/lifecycle.ts'
 import { type BaseLog, loggerOn, standardError } from '../process/log.ts'
 import { buildOps } from '../process/ops.ts'
+import { createCertificateMetrics } from './certificates/metrics.ts'
 import type { Duty } from './duties.ts'
 import { type ControllerMetrics, createControllerMetrics } from './metrics.ts'
 import { countCredentials, createStatusDuty, type StatusDuty } from './status/duty.ts'
@@ -39,14 +40,14 @@ async function control(config: ControllerConfig): Promise<void> {
   const events = eventsFrom(client, identity, metrics, log)
   let status: StatusDuty | undefined
   const watched = watch(config, client, metrics, log, (key) => status?.changed(key))
-  const isLeading = () => election !== undefined && election.isLeading()
+  let election: Election | undefined
+  const isLeading = () => election?.isLeading() ?? false
   const statusParts = { client, watched, events, metrics, log, ownNamespace: config.namespace, isLeading }
   status = createStatusDuty(statusParts)
   measure(metrics, watched, status, isLeading)
-  /** Everything that is done while leading; certificates, copies, policies and rotation go here. */
-  const duties: Duty[] = [status]
+  /** Everything that is done while leading. */
+  const duties: Duty[] = [status, ...(await certificateDuties(config, client, events, metrics, log))]
 
-  let election: Election | undefined
   let work: Promise<unknown> = Promise.resolve()
   endOnSignal(lifecycle, async () => {
     leading.abort()
@@ -62,6 +63,7 @@ async function control(config: ControllerConfig): Promise<void> {
   announce(config, ops, watched)
   election = standFor(config, client, identity, metrics, log, {
     onWon() {
+      if (leading.signal.aborted) return
       log.info({ identity, duties: duties.map(({ name }) => name) }, 'this instance leads')
       work = Promise.all(duties.map((duty) => run(duty, leading.signal, log)))
     },
@@ -113,6 +115,27 @@ function watch(
     },
     onRecovery: (resource) => log.info({ resource }, 'the API server answers again'),
   })
+}
+
+async function certificateDuties(
+  { certificates, namespace }: ControllerConfig,
+  client: KubeClient,
+  events: EventSender,
+  metrics: ControllerMetrics,
+  log: BaseLog,
+): Promise<Duty[]> {
+  if (certificates === undefined) return []
+  // Only who needs it pays for the library.
+  const { createCertificateDuty } = await import('./certificates/index.ts')
+  const duty = createCertificateDuty({
+    ...certificates,
+    client,
+    namespace,
+    log,
+    metrics: createCertificateMetrics(metrics.registers),
+    onEvent: ({ secret, ...event }) => events.send({ apiVersion: 'v1', kind: 'Secret', ...secret }, event),
+  })
+  return [duty]
 }
 
 function measure(

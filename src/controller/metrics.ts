@@ -1,8 +1,10 @@
-import { Gauge } from 'prom-client'
+import { Counter, Gauge, type Registry } from 'prom-client'
 import { type BaseMetrics, createRegistry, PREFIX } from '../process/metrics.ts'
 
 /** What the controller counts; docs/controller.md says what each is for. */
 export interface ControllerMetrics extends BaseMetrics {
+  /** For what a duty counts by itself. */
+  readonly registers: Registry[]
   /** One look at one credential, and what came of it. */
   reconciled(result: ReconcileResult): void
   /** A Secret's content was read. */
@@ -43,13 +45,17 @@ export function createControllerMetrics(): ControllerMetrics {
     'during',
     API_ERROR_PLACES,
   )
-  let reads = 0
-  base.gauge('controller_secret_reads_total', 'Secrets whose content was read.', () => reads)
+  const reads = new Counter({
+    registers,
+    name: `${PREFIX}controller_secret_reads_total`,
+    help: 'Secrets whose content was read.',
+  })
 
   return {
     ...base,
+    registers,
     reconciled: (result) => results.add(result),
-    secretRead: () => void reads++,
+    secretRead: () => reads.inc(),
     eventSent: (type) => events.add(type),
     apiError: (during) => errors.add(during),
     credentials(counts) {

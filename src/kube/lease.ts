@@ -147,9 +147,9 @@ export function stand(settings: LeaseSettings): Election {
     }
   }
 
-  /** Another time of renewal, or whatever else has changed, is a sign of life. */
+  /** Every change is a sign of life. */
   function observe(lease: Lease): void {
-    if (seen === undefined || JSON.stringify(seen.spec) !== JSON.stringify(lease.spec)) seenAt = clock.now()
+    if (seen?.metadata.resourceVersion !== lease.metadata.resourceVersion) seenAt = clock.now()
     seen = lease
   }
 

@@ -3,11 +3,13 @@
  * has for the same manifest; columns, explanations and status as kubectl shows them.
  */
 import { readdirSync, readFileSync } from 'node:fs'
+import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parseAllDocuments } from 'yaml'
 import { isKind, type Kind, validateManifest } from '../../src/api/validate.ts'
 import { KubeError } from '../../src/kube/client.ts'
-import { credential, RIGHT, type Row, WRONG } from '../support/manifest-table.ts'
+import { manifests } from '../support/manifest-arbitrary.ts'
+import { credential, file, RIGHT, type Row, WRONG } from '../support/manifest-table.ts'
 import { installCrds } from './install-crds.ts'
 import { type Cluster, startCluster } from './kit/cluster.ts'
 
@@ -99,6 +101,19 @@ describe('refused in other words, by nature', () => {
   )
 })
 
+test('kubectl shows a line for each fault', async () => {
+  const { code, stderr } = await cluster.tryKubectl(
+    ['apply', '-f', '-'],
+    JSON.stringify(file({ mountPath: 'root/.ssh', registry: 'docker.io' })),
+  )
+  expect(code).toBe(1)
+  expect(stderr).toContain(`The Credential "a" is invalid:`)
+  expect(stderr.match(/^\* .*$/gm)?.sort()).toEqual([
+    '* spec.mountPath: Invalid value: "root/.ssh": mountPath must be absolute: write it from the root, such as /root/.ssh',
+    '* spec.registry: Forbidden: registry goes with type dockerRegistry only',
+  ])
+})
+
 test('without strict validation an unknown field is dropped, not stored', async () => {
   const made = await post(credential({ foo: 1, secretRef: { name: 'secret', namespace: 'other' } }), 'Warn')
   expect(made.spec).toEqual({ secretRef: { name: 'secret' }, type: 'environment' })
@@ -107,11 +122,11 @@ test('without strict validation an unknown field is dropped, not stored', async 
 const isUnknownField = (sentence: string) => sentence.startsWith('unknown field ')
 
 /** What an API server says besides these sentences: the empty text if nothing. */
-function restOf(message: string, sentences: readonly string[]): string {
+function restOf(message: string, sentences: readonly string[], mayLeaveOut = false): string {
   let rest = message.replace(INVALID, '').replace(UNDECODABLE, '').replace(NOT_CHECKED, '')
   // The longest first: one may be the beginning of another.
   for (const sentence of [...sentences].sort((a, b) => b.length - a.length)) {
-    if (!rest.includes(sentence)) return `without "${sentence}": ${message}`
+    if (!rest.includes(sentence) && !mayLeaveOut) return `without "${sentence}": ${message}`
     rest = rest.replace(sentence, () => '')
   }
   return rest.replace(/^\[?(, )*\]?$/, '')
@@ -121,6 +136,26 @@ const INVALID = /^\S+ ".*?" is invalid: /s
 const UNDECODABLE = /^\S+ in version "v1" cannot be handled as a \S+: strict decoding error: /
 const NOT_CHECKED =
   '<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation'
+
+test('of many random manifests a folder and an API server take the same, and say the same', async () => {
+  const differences: string[] = []
+  let taken = 0
+  for (const manifest of fc.sample(manifests, { numRuns: 600, seed: 20261124 })) {
+    const sentences = validateManifest(manifest).map(({ message }) => message)
+    const strict = await refusal(manifest)
+    if (strict === ACCEPTED) taken++
+    if ((sentences.length === 0) !== (strict === ACCEPTED))
+      differences.push(`${JSON.stringify(manifest)}: ${strict}`)
+    // With strict validation it says nothing else where fields are unknown.
+    const others = sentences.filter((sentence) => !isUnknownField(sentence))
+    const said = await refusal(manifest, 'Ignore')
+    const rest =
+      others.length === 0 && said === ACCEPTED ? '' : restOf(said, others, said.includes(NOT_CHECKED))
+    if (rest !== '') differences.push(`${JSON.stringify(manifest)}: ${rest}`)
+  }
+  expect(differences).toEqual([])
+  expect(taken).toBeGreaterThan(100)
+})
 
 // ---- Right manifests -------------------------------------------------------------------------------------------------
 
@@ -369,11 +404,13 @@ function post(manifest: unknown, validation: Validation = 'Strict'): Promise<Sto
 
 const LEGAL = /^[a-z0-9-]{1,63}$/
 
+const ACCEPTED = 'It was accepted.'
+
 /** The sentence with which it is refused. */
 async function refusal(manifest: unknown, validation: Validation = 'Strict'): Promise<string> {
   try {
     await post(manifest, validation)
-    return 'It was accepted.'
+    return ACCEPTED
   } catch (error) {
     if (error instanceof KubeError) return error.message
     throw error

@@ -5,8 +5,10 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type Cluster, startCluster } from './kit/cluster.ts'
-import { isAlive, startedIn } from './kit/processes.ts'
+import { readGuardianFile } from './kit/layout.ts'
+import { isAlive, type Running, startedIn } from './kit/processes.ts'
 import { sharedCluster } from './kit/shared.ts'
+import { removeStale } from './kit/teardown.ts'
 import { whenObject } from './kit/watch.ts'
 
 const deployment = (name: string) => `
@@ -105,22 +107,39 @@ describe('a control plane', () => {
   })
 
   test('goes with the process that started it, even if that was killed', async () => {
-    const child = spawn(
-      process.execPath,
-      [fileURLToPath(new URL('kit/start-and-wait.ts', import.meta.url))],
-      {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      },
-    )
-    const [folder] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
+    const { child, folder } = await startElsewhere()
     const running = startedIn(folder)
     expect(running.filter(isAlive)).toHaveLength(3)
 
     child.kill('SIGKILL')
+
     await vi.waitFor(() => expect(existsSync(folder)).toBe(false), { timeout: 20_000 })
     expect(running.filter(isAlive)).toEqual([])
   })
+
+  test('that nobody was left to take down goes before the next one starts', async () => {
+    const { child, folder } = await startElsewhere()
+    const running = startedIn(folder)
+    const guardian = readGuardianFile(folder) as Running
+    process.kill(guardian.pid, 'SIGKILL')
+    await vi.waitFor(() => expect(isAlive(guardian)).toBe(false), { timeout: 20_000 })
+    child.kill('SIGKILL')
+    expect(running.filter(isAlive)).toHaveLength(3)
+
+    await removeStale()
+
+    expect(running.filter(isAlive)).toEqual([])
+    expect(existsSync(folder)).toBe(false)
+  })
 })
+
+/** A cluster of another process. */
+async function startElsewhere() {
+  const script = fileURLToPath(new URL('kit/start-and-wait.ts', import.meta.url))
+  const child = spawn(process.execPath, [script], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const [folder] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
+  return { child, folder }
+}
 
 function audited({ auditLog }: Cluster): any[] {
   return readFileSync(auditLog, 'utf8')

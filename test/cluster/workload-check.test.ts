@@ -64,6 +64,40 @@ describe('with the webhook', () => {
     })
   })
 
+  test('a pipeline can take the warning for an error', async () => {
+    const wrong = workload('apps/v1', 'Deployment', 'pipeline', 'huggingface-acess')
+    const { code, stderr } = await apply(wrong, '--dry-run=server', '--warnings-as-errors')
+    expect(code).toBe(1)
+    expect(stderr).toContain(MISSPELT)
+  })
+
+  test('an annotation in the wrong place: where to write it', async () => {
+    const { spec, ...right } = workload('apps/v1', 'Deployment', 'misplaced', 'huggingface-access')
+    const { template, ...others } = spec as { template: { metadata: { annotations?: object } } }
+    const { annotations, ...metadata } = template.metadata
+    const wrong = {
+      ...right,
+      metadata: { ...right.metadata, annotations },
+      spec: { ...others, template: { ...template, metadata } },
+    }
+    expect(await apply(wrong)).toMatchObject({
+      code: 0,
+      stderr:
+        'Warning: UnknownAnnotation: credentials.run.ai/inject on a Deployment reaches no pod: write it at spec.template.metadata\n',
+    })
+  })
+
+  test('no credential at all: the webhook is not asked', async () => {
+    const before = await webhook.metrics.text()
+    const none = workload('apps/v1', 'Deployment', 'none', '')
+    delete (none.spec as any).template.metadata.annotations
+    expect(await apply({ ...none, spec: { ...none.spec, replicas: 0 } })).toMatchObject({
+      code: 0,
+      stderr: '',
+    })
+    expect(checks(await webhook.metrics.text(), 'Clean')).toEqual(checks(before, 'Clean'))
+  })
+
   test('a right one: nothing is said', async () => {
     const right = workload('apps/v1', 'Deployment', 'right', 'huggingface-access')
     expect(await apply(right)).toMatchObject({ code: 0, stderr: '' })
@@ -107,6 +141,10 @@ describe('without it', () => {
   })
 })
 
+function checks(metrics: string, outcome: string): string | undefined {
+  return new RegExp(`workload_checks_total\\{outcome="${outcome}"\\} (\\d+)`).exec(metrics)?.[1]
+}
+
 function apply(object: object, ...flags: string[]): Promise<Outcome> {
   return cluster.tryKubectl(['-n', NAMESPACE, 'apply', ...flags, '-f', '-'], stringify(object))
 }
@@ -134,6 +172,14 @@ function workload(apiVersion: string, kind: string, name: string, credentials: s
   }
 }
 
+/** As the chart registers it: on the workload, or on its pod template. */
+const HAS_ANNOTATION = ['', '.?spec.?template', '.?spec.?jobTemplate.?spec.?template']
+  .map(
+    (path) =>
+      `object${path}.?metadata.?annotations.orValue({}).exists(k, k.startsWith('credentials.run.ai/'))`,
+  )
+  .join(' || ')
+
 function registration({ url, ca }: OpenWebhook): object {
   const rule = (group: string, resources: string[]) => ({
     apiGroups: [group],
@@ -158,6 +204,7 @@ function registration({ url, ca }: OpenWebhook): object {
           rule('apps', ['deployments', 'statefulsets', 'daemonsets', 'replicasets']),
           rule('batch', ['jobs', 'cronjobs']),
         ],
+        matchConditions: [{ name: 'has-credential-annotation', expression: HAS_ANNOTATION }],
         namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': NAMESPACE } },
         failurePolicy: 'Ignore',
         sideEffects: 'None',

@@ -595,6 +595,17 @@ export const WRONG: Row[] = [
     'spec.credentials[1]: Invalid value: "team/b": write the credential as NAME or cluster/NAME',
   ],
   [
+    'a policy that names what no object can be called',
+    policy({ credentials: ['a..b', 'cluster/a.-b'] }),
+    'spec.credentials[0]: Invalid value: "a..b": write the credential as NAME or cluster/NAME',
+    'spec.credentials[1]: Invalid value: "cluster/a.-b": write the credential as NAME or cluster/NAME',
+  ],
+  [
+    'a service account that no object can be called',
+    credential({ allowedServiceAccounts: ['a..b'] }),
+    'spec.allowedServiceAccounts[0]: Invalid value: "a..b": write only the NAME of the service account: it is of the same namespace',
+  ],
+  [
     'an unknown enforcement',
     policy({ enforcement: 'Always' }),
     'spec.enforcement: Unsupported value: "Always": supported values: "Enforce", "Default"',

@@ -75,7 +75,7 @@ const readiness = async ({ metricsUrl }: RunningServer) => {
 
 describe('the end', () => {
   test('SIGTERM: unready first, every review answered and told to go elsewhere, then exit code 0', async () => {
-    const server = await start(writeFolder(CATALOG))
+    const server = await start(writeFolder(CATALOG), ['--shutdown-delay', '5'])
     const { load, stop } = steadyLoad(clientOf(server))
     await eventually('load', () => load.injected > 200)
     expect(await readiness(server)).toBe(200)

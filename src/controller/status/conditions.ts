@@ -5,8 +5,8 @@ export type Statement = Omit<Condition, 'lastTransitionTime'>
 
 /** The time of the change moves only when `status` does: neither another reason nor another sentence is a transition. */
 export function transition(before: Condition | undefined, statement: Statement, now: number): Condition {
-  const lastTransitionTime = before?.status === statement.status ? before.lastTransitionTime : timeOf(now)
-  return { ...statement, lastTransitionTime }
+  const since = before?.status === statement.status ? before.lastTransitionTime : undefined
+  return { ...statement, lastTransitionTime: since ?? timeOf(now) }
 }
 
 export function conditionOf(

@@ -31,18 +31,19 @@ export interface StatusDuty extends Duty {
   changed(credentialKey: string): void
   /** Credentials that wait to be looked at. */
   depth(): number
-  /** Resolves when there is nothing to do at present. */
+  /** Resolves when everything has been looked at and there is nothing to do at present. */
   idle(): Promise<void>
 }
 
 /** Keeps `status` of every Credential and ClusterCredential: observe → plan → apply. */
 export function createStatusDuty(parts: StatusParts): StatusDuty {
   let queue: WorkQueue | undefined
+  const begun = Promise.withResolvers<void>()
   return {
     name: 'status',
     changed: (key) => queue?.add(key),
     depth: () => queue?.depth() ?? 0,
-    idle: async () => queue?.idle(),
+    idle: () => begun.promise.then(() => queue?.idle()),
     async run(signal) {
       const key = await revisionKey(parts.client, parts.ownNamespace)
       signal.throwIfAborted()
@@ -54,6 +55,7 @@ export function createStatusDuty(parts: StatusParts): StatusDuty {
       })
       reconciler.wakeBy(queue)
       for (const credential of parts.watched.keys()) queue.add(credential)
+      begun.resolve()
       await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
       await queue.stop()
       queue = undefined

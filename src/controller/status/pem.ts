@@ -23,13 +23,14 @@ export function isPem(value: Buffer): boolean {
 
 export function isEncryptedKey(value: Buffer): boolean {
   return blocksOf(value.toString('latin1')).some((block) => {
-    if (block.label === OPENSSH) return opensshCipher(block) !== 'none'
+    if (block.label === OPENSSH) return !['none', undefined].includes(opensshCipher(block))
     return block.label === 'ENCRYPTED PRIVATE KEY' || block.text.includes('Proc-Type: 4,ENCRYPTED')
   })
 }
 
+/** A whole one in the form that ssh-keygen writes. */
 export function isOpensshKey(value: Buffer): boolean {
-  return value.includes(`-----BEGIN ${OPENSSH}-----`)
+  return value.includes(`-----BEGIN ${OPENSSH}-----`) && isPrivateKey(value)
 }
 
 /** False only if both can be read and do not belong together. */

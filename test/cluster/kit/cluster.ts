@@ -5,8 +5,8 @@
 import { execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { mkdirSync, readFileSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createKubeClient, type KubeClient, type KubeObject } from '../../../src/kube/client.ts'
 import {
@@ -38,7 +38,7 @@ export interface ClusterOptions {
   readonly apiServerArgs?: readonly string[]
   /** Further users with their groups; their tokens are in `userTokens`. */
   readonly users?: Readonly<Record<string, readonly string[]>>
-  /** For people; the folder's name when absent. */
+  /** For people; the end of the folder's name when absent. */
   readonly name?: string
   /** With scheduler, containerd and kubelet; where `whyNoNode()` is undefined. */
   readonly node?: boolean
@@ -79,17 +79,32 @@ export interface Outcome {
   readonly stderr: string
 }
 
+/** A port that was free a moment ago may be somebody else's by the time that it is used. */
+const ATTEMPTS = 3
+
 /** Ready for pods in `default` when it resolves. Stopped by `stop()`, or with the process that started it. */
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
   const reason = options.node && whyNoNode()
   if (reason) throw new Error(`The cluster cannot have a node: ${reason}.`)
   await removeStale()
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await startOnce(options)
+    } catch (error) {
+      const unlucky = (error as Error).message.includes('address already in use')
+      if (!unlucky || attempt === ATTEMPTS) throw error
+    }
+  }
+}
+
+async function startOnce(options: ClusterOptions): Promise<Cluster> {
   const folder = newFolder()
-  const { file, identities } = await design(folder, options)
   // The guardian first: a cluster without one is a stale one.
   const guardian = options.keep ? undefined : startGuardian(folder)
-  writeClusterFile(file)
   try {
+    const { file, identities } = await design(folder, options)
+    writeClusterFile(file)
+    await linkKubectl(folder)
     writeSettings(file, Object.values(identities))
     await Promise.all([startControlPlane(file), file.node && startContainerdWithImages(file)])
     writeKubeconfig(paths(folder).kubeconfig, {
@@ -114,6 +129,12 @@ export function attachCluster(folder: string): Cluster {
   const file = readClusterFile(folder)
   if (!file) throw new Error(`There is no cluster in ${folder}; was it stopped?`)
   return open(file)
+}
+
+/** `FOLDER/bin` for a person's PATH. */
+async function linkKubectl(folder: string): Promise<void> {
+  mkdirSync(join(folder, 'bin'))
+  symlinkSync(await program('kubectl'), join(folder, 'bin', 'kubectl'))
 }
 
 async function startControlPlane(file: ClusterFile): Promise<void> {
@@ -143,7 +164,7 @@ async function design(folder: string, options: ClusterOptions) {
   }
   const file: ClusterFile = {
     folder,
-    name: name ?? basename(folder),
+    name: name ?? folder.slice(folder.lastIndexOf('-') + 1),
     kept: keep === true,
     url: `https://127.0.0.1:${api}`,
     etcdUrl: `http://127.0.0.1:${etcd}`,

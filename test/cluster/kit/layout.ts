@@ -57,12 +57,12 @@ export function writeClusterFile(file: ClusterFile): void {
   renameSync(join(file.folder, '.cluster.json'), join(file.folder, 'cluster.json'))
 }
 
-/** Undefined where no cluster was begun, or where it is gone. */
+/** Undefined where no cluster was begun, where it is gone, and where it is another user's. */
 export function readClusterFile(folder: string): ClusterFile | undefined {
   try {
     return JSON.parse(readFileSync(join(folder, 'cluster.json'), 'utf8'))
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    if (['ENOENT', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined
     throw error
   }
 }

@@ -3,7 +3,7 @@
  * API server (the first address of the services' range) a relay listens, so neither kube-proxy nor iptables is needed.
  */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { stringify } from 'yaml'
@@ -81,25 +81,11 @@ const CGROUPS = '/sys/fs/cgroup'
 
 /** The folders of a cgroup: one for each controller in version 1, one in version 2. */
 export function cgroupFolders(cgroup: string): string[] {
-  return existsSync(join(CGROUPS, 'cgroup.controllers'))
-    ? [join(CGROUPS, cgroup)]
-    : CONTROLLERS.filter((controller) => existsSync(join(CGROUPS, controller))).map((controller) =>
-        join(CGROUPS, controller, cgroup),
-      )
+  if (existsSync(join(CGROUPS, 'cgroup.controllers'))) return [join(CGROUPS, cgroup)]
+  return readdirSync(CGROUPS, { withFileTypes: true })
+    .filter((controller) => controller.isDirectory())
+    .map(({ name }) => join(CGROUPS, name, cgroup))
 }
-
-const CONTROLLERS = [
-  'blkio',
-  'cpu',
-  'cpuacct',
-  'cpuset',
-  'devices',
-  'freezer',
-  'hugetlb',
-  'memory',
-  'pids',
-  'systemd',
-]
 
 /** Where a node's things are in its cluster's folder. */
 export const nodePaths = (folder: string) => ({
@@ -223,6 +209,9 @@ snapshotter = "native"
 
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
+
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+Root = ${text(join(at.containerd, 'runc'))}
 
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = ${text(cniFolder())}

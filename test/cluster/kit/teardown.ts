@@ -28,12 +28,13 @@ export async function removeStale(): Promise<void> {
 /** What the kubelet and containerd made outside the folder, too: containers, mounts, cgroups, the network. */
 async function tearDownNode(folder: string, { bridge, cgroup }: NodeFile): Promise<void> {
   const sockets = shimSockets(folder)
+  const sandboxes = sandboxesOf(folder)
   await endContainers(folder, cgroup)
-  for (const mount of mountsBelow(folder)) execFileSync('umount', ['--lazy', mount])
-  if (existsSync(join('/sys/class/net', bridge))) execFileSync('ip', ['link', 'delete', bridge])
+  unmountBelow(folder)
+  if (hasBridge(bridge)) quietly('ip', ['link', 'delete', bridge])
   for (const path of cgroupFolders(cgroup)) removeCgroup(path)
   for (const socket of sockets) rmSync(socket, { force: true })
-  removeNamed('/var/lib/cni/results', (name) => name.startsWith(`${bridge}-`))
+  removeNamed('/var/lib/cni/results', (name) => sandboxes.some((id) => name.includes(`-${id}-`)))
   removeNamed('/var/log/containers', (_name, path) => linkTarget(path).startsWith(`${folder}/`))
 }
 
@@ -74,6 +75,30 @@ function shimSockets(folder: string): string[] {
     .filter((socket) => socket.startsWith('/run/containerd/'))
 }
 
+/** Their ids are in the names of what the network plugins remember. */
+function sandboxesOf(folder: string): string[] {
+  const sandboxes = join(nodePaths(folder).containerd, 'root', 'io.containerd.grpc.v1.cri', 'sandboxes')
+  return existsSync(sandboxes) ? readdirSync(sandboxes) : []
+}
+
+/** Throws while anything is mounted there: what is removed next could be somebody's files on a volume. */
+function unmountBelow(folder: string): void {
+  for (const mount of mountsBelow(folder)) quietly('umount', ['--lazy', mount])
+  const left = mountsBelow(folder)
+  if (left.length > 0) throw new Error(`These cannot be unmounted, and ${folder} stays: ${left.join(', ')}`)
+}
+
+function hasBridge(name: string): boolean {
+  return existsSync(join('/sys/class/net', name))
+}
+
+/** For what another process may be doing at the same moment; the caller looks at what came of it. */
+function quietly(command: string, args: readonly string[]): void {
+  try {
+    execFileSync(command, args, { stdio: 'pipe' })
+  } catch {}
+}
+
 /** The innermost first. */
 function mountsBelow(folder: string): string[] {
   return readFileSync('/proc/self/mountinfo', 'utf8')
@@ -87,7 +112,11 @@ function removeCgroup(path: string): void {
   if (!existsSync(path)) return
   for (const entry of readdirSync(path, { withFileTypes: true }))
     if (entry.isDirectory()) removeCgroup(join(path, entry.name))
-  rmdirSync(path)
+  try {
+    rmdirSync(path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
 }
 
 function removeNamed(folder: string, isMine: (name: string, path: string) => boolean): void {

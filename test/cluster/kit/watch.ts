@@ -15,14 +15,15 @@ export async function whenObject<T extends KubeObject>(
   limit = LIMIT_MS,
 ): Promise<T> {
   let last: T | undefined
+  const signal = AbortSignal.timeout(limit)
   try {
-    for await (const object of versions<T>(client, collection, name, AbortSignal.timeout(limit))) {
+    for await (const object of versions<T>(client, collection, name, signal)) {
       last = object
       if (isRight(object)) return object
     }
     throw new Error('The watch ended.')
   } catch (error) {
-    if ((error as Error).name !== 'TimeoutError' && (error as Error).name !== 'AbortError') throw error
+    if (!signal.aborted) throw error
     throw new Error(
       `${collection}/${name} is not as expected after ${limit / 1000} s: ${JSON.stringify(last, null, 2) ?? 'it is not there'}`,
     )
