@@ -4,6 +4,7 @@
 import { enableCompileCache, flushCompileCache } from 'node:module'
 
 enableCompileCache()
-await import('../src/serve.ts')
+// Each program reads only its own modules.
+await (process.argv[2] === 'controller' ? import('../src/controller/main.ts') : import('../src/serve.ts'))
 // Otherwise it would be written at the end, which a killed process does not reach.
 flushCompileCache()

@@ -15,6 +15,7 @@ const CHECKOUT = fileURLToPath(new URL('..', import.meta.url))
 
 const PROGRAMS = {
   webhook: 'src/serve.ts',
+  controller: 'src/controller/main.ts',
   'kubectl-credential': 'src/cli/main.ts',
 }
 

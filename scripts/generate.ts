@@ -6,6 +6,7 @@ import { DENIALS, LEFT_ALONE, WARNINGS } from '../src/api/reasons.ts'
 import { KINDS } from '../src/api/schema.ts'
 import { chartReadme, chartWithVersion, valuesSchema } from './generate/chart.ts'
 import { CRD_FILES, crdYaml } from './generate/crds.ts'
+import { healthChecksPage } from './generate/health-checks.ts'
 import { type Kind, kindSchema } from './generate/structural-schema.ts'
 
 const CHART = 'charts/credential-injector'
@@ -16,6 +17,7 @@ const GENERATED: Record<string, () => string> = {
   'src/api/schemas.generated.json': schemas,
   ...Object.fromEntries(KIND_NAMES.map((kind) => [CRD_FILES[kind], () => crdYaml(kind)])),
   'docs/reasons.md': reasonsPage,
+  'docs/health-checks.md': healthChecksPage,
   [`${CHART}/values.schema.json`]: () => valuesSchema(source(`${CHART}/values.yaml`)),
   [`${CHART}/README.md`]: () => chartReadme(source(`${CHART}/values.yaml`)),
   [`${CHART}/Chart.yaml`]: () =>

@@ -3,8 +3,11 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 
 /** What the process was asked to do: flags first, then the environment, then defaults. Read once, never changed. */
 export interface Config {
-  /** Folder with the manifests that serve as the catalogue. */
-  readonly catalog: string
+  /** Folder with the manifests that serve as the catalogue; undefined for the objects of a cluster. */
+  readonly catalog: string | undefined
+  /** Of the cluster; undefined for the one that this process is a pod of. */
+  readonly kubeconfig: string | undefined
+  readonly context: string | undefined
   /** Address that both servers listen on. */
   readonly host: string
   /** Port of the webhook (HTTPS); 0 asks for a free one. */
@@ -21,7 +24,7 @@ export interface Config {
   readonly logLevel: LogLevel
 }
 
-const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
 /** The command line ends here: `message` goes to stderr (empty if commander has printed already), then exit with `exitCode`. */
@@ -33,10 +36,12 @@ export class CommandLineEnd extends Error {
   }
 }
 
-const WRONG_USAGE = 2
+export const WRONG_USAGE = 2
 
 interface Flags {
   catalog?: string
+  kubeconfig?: string
+  context?: string
   host: string
   port: number
   tlsCert?: string
@@ -73,6 +78,7 @@ function commandLine(serveAction: (serve: Command) => void): Command {
     .description('Injects credentials into Kubernetes pods by name.')
     .exitOverride()
     .showHelpAfterError('(credential-injector serve --help explains every flag)')
+  program.addHelpText('after', OTHER_COMMANDS)
   program
     .command('serve')
     .description('Answer admission reviews over HTTPS at POST /mutate/pods.')
@@ -80,8 +86,18 @@ function commandLine(serveAction: (serve: Command) => void): Command {
       variable(
         '--catalog <dir>',
         'CATALOG',
-        'folder of YAML manifests with the credentials on offer (required)',
+        'folder of YAML manifests with the credentials on offer, instead of a cluster',
       ),
+    )
+    .addOption(
+      variable(
+        '--kubeconfig <file>',
+        'KUBECONFIG',
+        'how to reach the cluster; the pod’s own service account when absent',
+      ),
+    )
+    .addOption(
+      variable('--context <name>', 'CONTEXT', 'context of the kubeconfig; its current one when absent'),
     )
     .addOption(
       variable('--port <number>', 'PORT', 'port of the webhook; 0 takes a free one')
@@ -138,28 +154,25 @@ function commandLine(serveAction: (serve: Command) => void): Command {
 }
 
 const EXAMPLES = `
+Credentials come from the folder of --catalog, or else from a cluster: that of --kubeconfig, or else the one it is a pod of.
 Without --tls-cert and --tls-key it makes itself a certificate that is valid for a day.
 
 Examples:
   credential-injector serve --catalog examples/catalog
-  credential-injector serve --catalog examples/catalog --port 0 --tls-cert certs/tls.crt --tls-key certs/tls.key`
+  credential-injector serve --catalog examples/catalog --port 0 --tls-cert certs/tls.crt --tls-key certs/tls.key
+  credential-injector serve --kubeconfig ~/.kube/config`
 
-function variable(flags: string, name: string, description: string): Option {
+const OTHER_COMMANDS = `
+  controller [options]  Keep the status of credentials up to date; see credential-injector controller --help.`
+
+export function variable(flags: string, name: string, description: string): Option {
   return new Option(flags, description).env(`CREDENTIAL_INJECTOR_${name}`)
 }
 
 function configOf(serve: Command): Config {
   const flags = serve.opts<Flags>()
-  if (!flags.catalog) {
-    throw mistake('Name the folder with the credentials: --catalog DIR (or CREDENTIAL_INJECTOR_CATALOG).')
-  }
-  if (!statSync(flags.catalog, { throwIfNoEntry: false })?.isDirectory()) {
-    throw mistake(
-      `The catalogue ${flags.catalog} is not a folder: give --catalog a folder with YAML manifests.`,
-    )
-  }
   return Object.freeze({
-    catalog: flags.catalog,
+    ...source(flags),
     host: flags.host,
     port: flags.port,
     tls: tlsFiles(flags),
@@ -170,6 +183,19 @@ function configOf(serve: Command): Config {
     shutdownDelay: flags.shutdownDelay * 1000,
     logLevel: flags.logLevel,
   })
+}
+
+/** Where the credentials come from. An empty variable is none. */
+function source({ catalog, kubeconfig, context }: Flags): Pick<Config, 'catalog' | 'kubeconfig' | 'context'> {
+  if (catalog && kubeconfig)
+    throw mistake(
+      'Credentials come from a folder or from a cluster: give --catalog or --kubeconfig, not both.',
+    )
+  if (context && !kubeconfig)
+    throw mistake('--context names a context of a kubeconfig: give --kubeconfig FILE too.')
+  if (catalog && !statSync(catalog, { throwIfNoEntry: false })?.isDirectory())
+    throw mistake(`The catalogue ${catalog} is not a folder: give --catalog a folder with YAML manifests.`)
+  return { catalog: catalog || undefined, kubeconfig: kubeconfig || undefined, context: context || undefined }
 }
 
 function tlsFiles({ tlsCert, tlsKey }: Flags): Config['tls'] {
@@ -183,25 +209,25 @@ function isDefault(serve: Command, flag: keyof Flags): boolean {
   return serve.getOptionValueSource(flag) === 'default'
 }
 
-function mistake(sentence: string): CommandLineEnd {
+export function mistake(sentence: string): CommandLineEnd {
   return new CommandLineEnd(sentence, WRONG_USAGE)
 }
 
-function portNumber(text: string): number {
+export function portNumber(text: string): number {
   const port = Number(text)
   if (!/^\d+$/.test(text) || port > 65535)
     throw new InvalidArgumentError('A port is a number from 0 to 65535.')
   return port
 }
 
-function seconds(text: string): number {
+export function seconds(text: string): number {
   const value = Number(text)
   if (!/^\d+(\.\d+)?$/.test(text) || value > 3600)
     throw new InvalidArgumentError('Write seconds from 0 to 3600, such as 5 or 0.5.')
   return value
 }
 
-function namespaceName(text: string): string {
+export function namespaceName(text: string): string {
   if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(text)) {
     throw new InvalidArgumentError(
       'A namespace has lower-case letters, digits and "-", such as credential-injector.',

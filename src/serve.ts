@@ -1,40 +1,51 @@
-import { constants } from 'node:os'
 import type { FastifyInstance } from 'fastify'
 import { CommandLineEnd, type Config, readConfig } from './config.ts'
-import { type Folder, openFolder } from './store/folder.ts'
+import { endOnSignal, stayUp } from './process/ending.ts'
+import type { Lifecycle } from './process/lifecycle.ts'
+import { buildOps } from './process/ops.ts'
+import type { Catalogue, CatalogueParts } from './serve/catalogue.ts'
 import { excludedNamespaces } from './store/memory.ts'
 import { buildWebhook, REVIEW_PATH } from './webhook/app.ts'
-import type { Lifecycle } from './webhook/lifecycle.ts'
 import { createLog, type Log } from './webhook/log.ts'
 import { createMetrics, type Metrics } from './webhook/metrics.ts'
-import { buildOps } from './webhook/ops.ts'
 import { CertificateError, type CertificatePair, readPair, reloadOnChange } from './webhook/tls.ts'
 
 /** `credential-injector serve`: settings → catalogue and certificate → servers → ready → graceful end. */
 async function serve(config: Config): Promise<void> {
   const log = createLog(config.logLevel)
   const metrics = createMetrics()
-  const lifecycle: Lifecycle = { phase: 'starting', lameDuck: config.shutdownDelay }
   const certificate = await certificateFor(config)
-  const folder = openCatalog(config, log, metrics)
+  const catalogue = await openCatalogue(config, { namespace: config.namespace, log, metrics })
+  const lifecycle: Lifecycle = {
+    phase: 'starting',
+    lameDuck: config.shutdownDelay,
+    get startingWith() {
+      return catalogue.waitingFor?.()
+    },
+  }
 
-  const admission = { store: folder.store, excludedNamespaces: excludedNamespaces(config.namespace) }
+  const { store, reads } = catalogue
+  const admission = { store, reads, excludedNamespaces: excludedNamespaces(config.namespace) }
   const webhook = buildWebhook({ admission, certificate, lifecycle, metrics, log })
   const ops = buildOps({ lifecycle, metrics, log })
   followCertificate(config, certificate, webhook, metrics, log)
-  await webhook.listen({ host: config.host, port: config.port })
-  await listenForOps(ops, config)
-
   stayUp(log, metrics)
   endOnSignal(lifecycle, async () => {
-    await webhook.close()
+    // Who has not begun to answer has nobody to wait for.
+    if (webhook.server.listening) await webhook.close()
+    else lifecycle.lameDuck = 0
     await ops.close()
     log.flush()
     process.exit(0)
   })
+
+  await listenForOps(ops, config)
+  // No review is answered by a part of the catalogue: it might be the part without the policy that is enforced.
+  await catalogue.ready
+  await webhook.listen({ host: config.host, port: config.port })
   // Last: whoever reads that it is ready may send a signal at once.
   lifecycle.phase = 'ready'
-  announce(config, webhook, ops, folder)
+  announce(config, webhook, ops, catalogue)
 }
 
 // ---- Parts -----------------------------------------------------------------------------------------------------------
@@ -57,27 +68,10 @@ function followCertificate(
   if (tls) reloadOnChange({ files: tls, current, server: server as never, metrics, log })
 }
 
-function openCatalog({ catalog, namespace }: Config, log: Log, metrics: Metrics): Folder {
-  const folder = openFolder(catalog, {
-    ownerNamespace: namespace,
-    onReload: ({ changed, problems }) => {
-      log.info({ changed: changed.slice(0, 20), ...folder.status().counts }, 'the catalogue has changed')
-      for (const problem of problems) log.error({ problem }, 'a manifest of the catalogue cannot be used')
-    },
-  })
-  for (const problem of folder.status().problems)
-    log.error({ problem }, 'a manifest of the catalogue cannot be used')
-  metrics.gauge('catalog_credentials', 'Credentials of namespaces and of the cluster on offer.', () => {
-    const { credentials, clusterCredentials } = folder.status().counts
-    return credentials + clusterCredentials
-  })
-  metrics.gauge('catalog_policies', 'Policies in effect.', () => folder.status().counts.policies)
-  metrics.gauge(
-    'catalog_problems',
-    'Manifests of the catalogue that cannot be used.',
-    () => folder.status().problems.length,
-  )
-  return folder
+/** Only the one that is asked for is loaded. */
+async function openCatalogue({ catalog, ...choice }: Config, parts: CatalogueParts): Promise<Catalogue> {
+  if (catalog === undefined) return (await import('./serve/from-cluster.ts')).fromCluster(choice, parts)
+  return (await import('./serve/from-folder.ts')).fromFolder(catalog, parts)
 }
 
 async function listenForOps(
@@ -92,14 +86,19 @@ async function listenForOps(
   }
 }
 
-function announce(config: Config, webhook: FastifyInstance, ops: FastifyInstance, folder: Folder): void {
-  const { counts, problems } = folder.status()
+function announce(
+  config: Config,
+  webhook: FastifyInstance,
+  ops: FastifyInstance,
+  catalogue: Catalogue,
+): void {
+  const { counts, problems } = catalogue.status()
   const lines = [
     `credential-injector is ready: ${webhook.listeningOrigin}${REVIEW_PATH}`,
     `Metrics: ${ops.listeningOrigin}/metrics`,
-    `Catalogue ${config.catalog}: ${plural(counts.credentials, 'credential')} in ${plural(counts.namespaces, 'namespace')}, ` +
+    `${catalogue.name}: ${plural(counts.credentials, 'credential')} in ${plural(counts.namespaces, 'namespace')}, ` +
       `${plural(counts.clusterCredentials, 'cluster credential')}, ${plural(counts.policies, 'policy', 'policies')}` +
-      (problems.length === 0 ? '' : `; ${plural(problems.length, 'problem')}, named in the log`),
+      (problems === 0 ? '' : `; ${plural(problems, 'problem')}, named in the log`),
   ]
   if (!config.tls) {
     lines.push(
@@ -111,41 +110,6 @@ function announce(config: Config, webhook: FastifyInstance, ops: FastifyInstance
 
 function plural(count: number, one: string, many = `${one}s`): string {
   return `${count} ${count === 1 ? one : many}`
-}
-
-// ---- The end ---------------------------------------------------------------------------------------------------------
-
-/**
- * An error that reaches this point comes from a timer, a watcher or a socket, not from a review: those are caught where they are
- * answered, and share nothing that could be left half changed. To go on harms nobody; to die would stop pods from being created.
- */
-function stayUp(log: Log, metrics: Metrics): void {
-  const report = (error: unknown) => {
-    metrics.uncaught()
-    log.error({ err: error }, 'BUG: an error that nothing caught; the process goes on')
-  }
-  process.on('uncaughtException', report)
-  process.on('unhandledRejection', report)
-}
-
-/** Under npm, Ctrl-C arrives twice: from the terminal, and from npm, which hands on what it gets. */
-const SAME_SIGNAL_MS = 500
-
-/** SIGTERM is the cluster's: it announces the end before it comes. SIGINT is a person's, who waits. A second signal ends at once. */
-function endOnSignal(lifecycle: Lifecycle, end: () => Promise<void>): void {
-  let first: number | undefined
-  const onSignal = (signal: 'SIGTERM' | 'SIGINT') => {
-    if (first !== undefined) {
-      if (performance.now() - first > SAME_SIGNAL_MS) process.exit(128 + constants.signals[signal])
-      return
-    }
-    first = performance.now()
-    lifecycle.phase = 'closing'
-    if (signal === 'SIGINT') lifecycle.lameDuck = 0
-    void end()
-  }
-  process.on('SIGTERM', onSignal)
-  process.on('SIGINT', onSignal)
 }
 
 // ---- The start -------------------------------------------------------------------------------------------------------

@@ -47,9 +47,39 @@ export interface NamespaceView {
   names(): readonly string[]
   /** Policies whose namespace selector matches, ordered by name. */
   readonly policies: readonly Policy[]
+  /** Names, as they are written, that may exist although they are not found here; why that could not be checked. */
+  readonly unchecked?: ReadonlyMap<string, string>
 }
 
 /** Where credentials come from. The view is a snapshot: it does not change while it is used. */
 export interface Store {
   view(namespace: string): NamespaceView
+}
+
+/** `NAME`, or `cluster/NAME`. */
+export interface WantedName {
+  readonly cluster: boolean
+  readonly name: string
+}
+
+/**
+ * Asks the source of a store for what it has not brought yet: a pod may be created right after its credential, or its
+ * namespace, and be here before the news of them.
+ */
+export interface DirectReads {
+  /** Whether the labels of the namespace are known to the store. */
+  knowsNamespace(namespace: string): boolean
+  /**
+   * Asks for names that the namespace's view does not have, and for the namespace if it is not known. Undefined if there is
+   * nothing to ask: the answers are known already. Never rejects; afterwards the store knows what was found.
+   */
+  lookUp(namespace: string, names: readonly WantedName[]): Promise<LookedUp> | undefined
+}
+
+/** What could not be found out. */
+export interface LookedUp {
+  /** For `NamespaceView.unchecked`. */
+  readonly unchecked: ReadonlyMap<string, string>
+  /** Why the labels of the namespace, by which policies select it, are not known; undefined if they are. */
+  readonly namespaceUnchecked: string | undefined
 }

@@ -1,4 +1,5 @@
 import type { CredentialSpec } from './schema.ts'
+import type { ReadyReason } from './status.ts'
 
 /** What is known of a Secret without its values. */
 export interface SecretFacts {
@@ -14,29 +15,69 @@ const LOGIN_KEYS: ReadonlyMap<string, string> = new Map([
   ['kubernetes.io/dockercfg', '.dockercfg'],
 ])
 
+/** What keeps a credential from being ready; the reasons are those of the condition `Ready`. */
+export interface NotReady {
+  readonly reason: Exclude<ReadyReason, 'SecretFound' | 'Expired'>
+  /** Short, because it stands inside warnings of at most 120 characters; every missing key is named. */
+  readonly message: string
+}
+
 /**
- * Why the credential's Secret cannot be used yet, or undefined when it can. Short, because it stands inside warnings of
- * at most 120 characters; every missing key is named.
+ * Why the credential's Secret cannot be used yet, or undefined when it can.
  * `name` is that of the Secret that the pod waits for: of a ClusterCredential it is the copy in the pod's namespace.
  */
+export function notReady(
+  spec: CredentialSpec,
+  name: string,
+  secret: SecretFacts | undefined,
+): NotReady | undefined {
+  if (secret === undefined) return { reason: 'SecretNotFound', message: `Secret ${name} does not exist yet` }
+  if (spec.type === 'dockerRegistry' && !LOGIN_KEYS.has(secret.type)) {
+    const message = `Secret ${name} has type ${secret.type}, not kubernetes.io/dockerconfigjson`
+    return { reason: 'WrongSecretType', message }
+  }
+  const missing = neededKeys(spec, secret).filter((key) => !secret.keys.includes(key))
+  if (missing.length === 0) return undefined
+  const message = `Secret ${name} lacks ${missing.length === 1 ? 'key' : 'keys'} ${missing.join(', ')}`
+  return { reason: 'KeyMissing', message }
+}
+
+/** The sentence of `notReady`. */
 export function notReadyReason(
   spec: CredentialSpec,
   name: string,
   secret: SecretFacts | undefined,
 ): string | undefined {
-  if (secret === undefined) return `Secret ${name} does not exist yet`
-  if (spec.type === 'dockerRegistry' && !LOGIN_KEYS.has(secret.type)) {
-    return `Secret ${name} has type ${secret.type}, not kubernetes.io/dockerconfigjson`
-  }
-  const missing = neededKeys(spec, secret).filter((key) => !secret.keys.includes(key))
-  if (missing.length === 0) return undefined
-  return `Secret ${name} lacks ${missing.length === 1 ? 'key' : 'keys'} ${missing.join(', ')}`
+  return notReady(spec, name, secret)?.message
 }
 
 /** The keys without which pods would wait; each once, in the order in which the credential names them. */
 function neededKeys(spec: CredentialSpec, secret: SecretFacts): string[] {
   if (spec.type === 'dockerRegistry') return [LOGIN_KEYS.get(secret.type) as string]
-  const variables = (spec.variables ?? []).filter(({ value }) => value === undefined)
-  const keys = [...variables.map(({ name, key }) => key ?? name), ...(spec.files ?? []).map(({ key }) => key)]
-  return [...new Set(keys)]
+  return [...new Set([...variableKeys(spec), ...(spec.files ?? []).map(({ key }) => key)])]
+}
+
+/** The keys that the listed variables come from. */
+function variableKeys({ variables = [] }: CredentialSpec): string[] {
+  return variables.filter(({ value }) => value === undefined).map(({ name, key }) => key ?? name)
+}
+
+/** Which keys of the secret pods get in which form, those that are not there left out. */
+export interface UsedKeys {
+  readonly variables: ReadonlySet<string>
+  readonly files: ReadonlySet<string>
+  /** The key that a registry login is read from. */
+  readonly login: string | undefined
+}
+
+export function usedKeys(spec: CredentialSpec, secret: SecretFacts): UsedKeys {
+  const present = (keys: readonly string[]) => new Set(keys.filter((key) => secret.keys.includes(key)))
+  const { type, variables, files } = spec
+  if (type === 'dockerRegistry')
+    return { variables: new Set(), files: new Set(), login: LOGIN_KEYS.get(secret.type) }
+  return {
+    variables: present(type === 'environment' && !variables ? secret.keys : variableKeys(spec)),
+    files: present(type !== 'file' ? [] : files ? files.map(({ key }) => key) : secret.keys),
+    login: undefined,
+  }
 }

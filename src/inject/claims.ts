@@ -1,5 +1,5 @@
 import { INJECT } from '../annotations.ts'
-import type { Credential, NamespaceView, Policy } from '../api/catalog.ts'
+import type { Credential, Lookup, NamespaceView, Policy } from '../api/catalog.ts'
 import { folderKey, isWindowsPath, mountPathProblem, moved, normalizeFolder } from '../api/paths.ts'
 import type { Pod } from '../api/pod.ts'
 import { matchesSelector } from '../api/selector.ts'
@@ -50,9 +50,7 @@ export interface Claims {
 
 /** Resolves what the pod names and what policies give it. What cannot be resolved is denied, or (Default) left out. */
 export function claimsOf(pod: Pod, request: PodRequest, view: NamespaceView, findings: Findings): Claims {
-  const policies = view.policies.filter(
-    ({ spec }) => !spec.podSelector || matchesSelector(spec.podSelector, pod.metadata?.labels ?? {}),
-  )
+  const policies = policiesFor(pod, view)
   const defaults = policies.filter(({ spec }) => spec.enforcement === 'Default')
   const claims = [
     ...policies
@@ -62,6 +60,19 @@ export function claimsOf(pod: Pod, request: PodRequest, view: NamespaceView, fin
     ...(request.optOut ? [] : defaults.flatMap((policy) => claimsOfPolicy(pod, policy, view, findings))),
   ].filter((claim) => claim !== undefined)
   return { claims: withoutRepeats(claims), optedOut: request.optOut && defaults.length > 0 }
+}
+
+function policiesFor(pod: Pod, view: NamespaceView): Policy[] {
+  return view.policies.filter(
+    ({ spec }) => !spec.podSelector || matchesSelector(spec.podSelector, pod.metadata?.labels ?? {}),
+  )
+}
+
+/** What the pod, or a policy for it, names and the view does not have. The order means nothing. */
+export function unknownNames(pod: Pod, request: PodRequest, view: NamespaceView): CredentialName[] {
+  const ofPolicies = policiesFor(pod, view).flatMap(({ spec }) => spec.credentials)
+  const names = [...request.names, ...ofPolicies.flatMap((text) => parseCredentialName(text) ?? [])]
+  return names.filter((name) => find(name, view) === undefined)
 }
 
 function namedClaim(
@@ -156,19 +167,25 @@ function resolve(
   name: CredentialName,
   view: NamespaceView,
 ): { credential: Credential } | { problem: string } {
-  const found = name.cluster
-    ? view.clusterCredential(name.name)
-    : (view.credential(name.name) ?? view.clusterCredential(name.name))
+  const found = find(name, view)
   if (found === undefined) return { problem: notFound(name, view) }
   if ('broken' in found) return { problem: `credential ${name.name} cannot be used: ${found.broken}` }
   return { credential: found }
+}
+
+function find({ cluster, name }: CredentialName, view: NamespaceView): Lookup {
+  return cluster ? view.clusterCredential(name) : (view.credential(name) ?? view.clusterCredential(name))
 }
 
 function notFound(name: CredentialName, view: NamespaceView): string {
   const [kind, written] = name.cluster
     ? ['ClusterCredential', `cluster/${name.name}`]
     : ['credential', name.name]
-  return `${kind} ${name.name} does not exist in namespace ${view.namespace}${suggestion(written, view.names())}`
+  const unchecked = view.unchecked?.get(written)
+  return (
+    `${kind} ${name.name} does not exist in namespace ${view.namespace}${suggestion(written, view.names())}` +
+    (unchecked === undefined ? '' : ` (it may be new, and could not be looked up: ${unchecked})`)
+  )
 }
 
 function serviceAccountProblem(

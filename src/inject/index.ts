@@ -1,14 +1,14 @@
 import { INJECT, MIRROR_POD } from '../annotations.ts'
 import type { NamespaceView } from '../api/catalog.ts'
 import type { Pod } from '../api/pod.ts'
-import { type Claim, claimsOf } from './claims.ts'
+import { type Claim, claimsOf, unknownNames } from './claims.ts'
 import { credentialsInEffect, credentialsOf, grantsOf, recordOf } from './effects.ts'
 import { Findings } from './findings.ts'
 import type { Outcome } from './outcome.ts'
 import { patchOf } from './patch.ts'
 import { exceedsPod, planPod } from './plan.ts'
 import { warnAboutCredentials } from './readiness.ts'
-import { annotationField, readRequest } from './request.ts'
+import { annotationField, type CredentialName, readRequest } from './request.ts'
 import { targetsOf } from './targets.ts'
 
 export type { Grant, InjectedCredential, Outcome, Problem, Warning } from './outcome.ts'
@@ -60,6 +60,17 @@ export function inject({ pod, view, excludedNamespaces, now }: InjectInput): Out
   if (patch.length === 0)
     return { kind: 'LeftAlone', reason: 'AlreadyInjected', warnings, credentials, grants }
   return { kind: 'Injected', patch, warnings, credentials, grants }
+}
+
+/**
+ * Names that the outcome would be another for if they existed: those of the pod, and of policies for it, that the view does not
+ * have. Empty, at next to no cost, for nearly every pod. `outcome` is what `inject` made of the same pod and view.
+ */
+export function namesMissing(outcome: Outcome, pod: Pod, view: NamespaceView): CredentialName[] {
+  const isMissing =
+    (outcome.kind === 'Denied' && outcome.problems.some(({ reason }) => reason === 'CredentialNotFound')) ||
+    outcome.warnings.some(({ reason }) => reason === 'LeftOut')
+  return isMissing ? unknownNames(pod, readRequest(pod, [], view, new Findings()), view) : []
 }
 
 const TOO_MUCH =

@@ -1,9 +1,10 @@
 import { type FieldProblem, typeName, wrongType } from '../api/field-error.ts'
 import { checkMetadata } from '../api/metadata.ts'
 import { nearest } from '../api/nearest.ts'
+import type { LabelSelector } from '../api/schema.ts'
 import { isAbsent, isObject, withoutNulls } from '../api/structural.ts'
 import { isKind, validateManifest } from '../api/validate.ts'
-import type { UsableObject } from './objects.ts'
+import type { BrokenObject, UsableObject } from './objects.ts'
 
 export type Fields = Record<string, unknown>
 
@@ -72,4 +73,17 @@ function checkKeys(field: string, map: unknown): FieldProblem[] {
       ? []
       : wrongType([field, key], 'string', typeName(value))
   })
+}
+
+/** Whom a faulty ClusterCredential is for, if nothing is wrong with that. */
+export function offerOf(
+  { kind, spec }: Fields,
+  faults: readonly FieldProblem[],
+): Pick<BrokenObject, 'namespaceSelector'> {
+  const isReadable = !faults.some(
+    ({ path: [first, second] }) =>
+      first === 'spec' && (second === undefined || second === 'namespaceSelector'),
+  )
+  if (kind !== 'ClusterCredential' || !isReadable || !isObject(spec)) return {}
+  return { namespaceSelector: withoutNulls(spec.namespaceSelector ?? null) as LabelSelector | null }
 }

@@ -1,9 +1,9 @@
-import type { FieldProblem, Path } from '../api/field-error.ts'
+import type { Path } from '../api/field-error.ts'
 import { isObjectName } from '../api/metadata.ts'
 import { nearest } from '../api/nearest.ts'
 import type { LabelSelector } from '../api/schema.ts'
-import { isObject, withoutNulls } from '../api/structural.ts'
-import { type Fields, readerFor } from './kinds.ts'
+import { isObject } from '../api/structural.ts'
+import { type Fields, offerOf, readerFor } from './kinds.ts'
 import { describe, type ObjectRef, type UsableObject } from './objects.ts'
 import { readYaml, type YamlDocument } from './yaml.ts'
 
@@ -96,16 +96,6 @@ function addManifest(file: Collected, { value, path, document }: Manifest): void
   }))
   located.sort((a, b) => a.line - b.line)
   addFaulty(file, refOf(value), located, offerOf(value, faults))
-}
-
-/** Whom a faulty ClusterCredential is for, if nothing is wrong with that. */
-function offerOf({ kind, spec }: Fields, faults: readonly FieldProblem[]): Partial<BrokenManifest> {
-  const isReadable = !faults.some(
-    ({ path: [first, second] }) =>
-      first === 'spec' && (second === undefined || second === 'namespaceSelector'),
-  )
-  if (kind !== 'ClusterCredential' || !isReadable || !isObject(spec)) return {}
-  return { namespaceSelector: withoutNulls(spec.namespaceSelector ?? null) as LabelSelector | null }
 }
 
 /**

@@ -1,8 +1,8 @@
 import type { Credential, KnownSecret, Lookup, NamespaceView, Policy, Store } from '../api/catalog.ts'
 import { notReadyReason } from '../api/readiness.ts'
-import type { ClusterCredentialSpec, CredentialPolicySpec, CredentialSpec } from '../api/schema.ts'
+import type { CredentialPolicySpec, CredentialSpec } from '../api/schema.ts'
 import { matchesSelector } from '../api/selector.ts'
-import type { BrokenObject, CatalogObject, ObjectRef, SecretObject } from './objects.ts'
+import type { BrokenObject, CatalogObject, ObjectRef, SecretObject, UsableObject } from './objects.ts'
 
 export const DEFAULT_OWNER_NAMESPACE = 'credential-injector'
 
@@ -77,19 +77,22 @@ const MOST_VIEWS = 10_000
 
 interface Contents {
   readonly namespaces: Map<string, NamespaceContents>
-  readonly clusterCredentials: Map<string, ClusterCredentialSpec | BrokenObject>
+  readonly clusterCredentials: Map<string, UsableClusterCredential | BrokenObject>
   readonly policies: Map<string, CredentialPolicySpec>
 }
 
+type UsableCredential = Extract<UsableObject, { kind: 'Credential' }>
+type UsableClusterCredential = Extract<UsableObject, { kind: 'ClusterCredential' }>
+
 interface NamespaceContents {
   labels: Readonly<Record<string, string>>
-  readonly credentials: Map<string, CredentialSpec | BrokenObject>
+  readonly credentials: Map<string, UsableCredential | BrokenObject>
   readonly secrets: Map<string, SecretObject>
 }
 
 function store(contents: Contents, object: CatalogObject): void {
   if (object.kind === 'ClusterCredential') {
-    contents.clusterCredentials.set(object.name, 'broken' in object ? object : object.spec)
+    contents.clusterCredentials.set(object.name, object as UsableClusterCredential | BrokenObject)
   } else if (object.kind === 'CredentialPolicy') {
     contents.policies.set(object.name, object.spec)
   } else if (object.kind === 'Namespace') {
@@ -97,8 +100,8 @@ function store(contents: Contents, object: CatalogObject): void {
   } else if (object.kind === 'Secret') {
     namespaceFor(contents, object.namespace).secrets.set(object.name, object)
   } else {
-    const value = 'broken' in object ? object : object.spec
-    namespaceFor(contents, object.namespace as string).credentials.set(object.name, value)
+    const { credentials } = namespaceFor(contents, object.namespace as string)
+    credentials.set(object.name, object as UsableCredential | BrokenObject)
   }
 }
 
@@ -136,9 +139,9 @@ function count({ namespaces, clusterCredentials, policies }: Contents): CatalogC
   }
 }
 
-function countUsable(specs: ReadonlyMap<string, object>): number {
+function countUsable(objects: ReadonlyMap<string, object>): number {
   let usable = 0
-  for (const spec of specs.values()) if (!('broken' in spec)) usable++
+  for (const object of objects.values()) if (!('broken' in object)) usable++
   return usable
 }
 
@@ -157,6 +160,8 @@ interface SharedCredential {
   readonly found: Lookup
   /** Whether its name may be suggested to whom it is offered. */
   readonly isShown: boolean
+  /** Why namespaces have no copy of the Secret, by namespace. */
+  readonly failed?: Readonly<Record<string, string>>
 }
 
 type OfferedTo = (labels: Readonly<Record<string, string>>) => boolean
@@ -164,27 +169,18 @@ type OfferedTo = (labels: Readonly<Record<string, string>>) => boolean
 function shareable({ namespaces, clusterCredentials, policies }: Contents, ownerNamespace: string): Shared {
   const secrets = namespaces.get(ownerNamespace)?.secrets
   return {
-    clusterCredentials: [...clusterCredentials].sort(byName).map(([name, spec]) => {
-      const { namespaceSelector: selector } = spec
+    clusterCredentials: [...clusterCredentials].sort(byName).map(([name, object]) => {
+      const { namespaceSelector: selector } = 'broken' in object ? object : object.spec
       const offered: OfferedTo = (labels) => !!selector && matchesSelector(selector, labels)
-      if ('broken' in spec) {
+      if ('broken' in object) {
         // Whom it is meant for is not known: whoever names it learns that it is broken, and nobody is shown its name.
         const isForAnyone = selector === undefined
-        const found = { broken: spec.broken }
+        const found = { broken: object.broken }
         return { name, offered: isForAnyone ? () => true : offered, found, isShown: !isForAnyone }
       }
-      return {
-        name,
-        offered,
-        isShown: true,
-        found: credentialOf(
-          'ClusterCredential',
-          name,
-          spec,
-          copyName(name),
-          secrets?.get(spec.secretRef.name),
-        ),
-      }
+      const { failed } = object.observed ?? {}
+      const found = credentialOf(object, copyName(name), secrets?.get(object.spec.secretRef.name))
+      return { name, offered, isShown: true, found, failed }
     }),
     policies: [...policies].sort(byName).map(([name, spec]) => ({ name, spec })),
   }
@@ -204,12 +200,12 @@ function viewOf(
   // The API server sets this label on every namespace; its manifest need not say so, or exist.
   const labels = { ...contents?.labels, 'kubernetes.io/metadata.name': namespace }
   const credentials = new Map<string, Lookup>()
-  for (const [name, spec] of [...(contents?.credentials ?? [])].sort(byName)) {
-    credentials.set(name, 'broken' in spec ? { broken: spec.broken } : ownCredential(name, spec, contents))
+  for (const [name, object] of [...(contents?.credentials ?? [])].sort(byName)) {
+    credentials.set(name, 'broken' in object ? { broken: object.broken } : ownCredential(object, contents))
   }
   const clusterCredentials = new Map<string, Lookup>()
-  for (const { name, offered, found } of shared.clusterCredentials) {
-    if (offered(labels)) clusterCredentials.set(name, found)
+  for (const { name, offered, found, failed } of shared.clusterCredentials) {
+    if (offered(labels)) clusterCredentials.set(name, inNamespace(namespace, found, failed))
   }
   const secrets = secretsOf([...credentials.values(), ...clusterCredentials.values()])
   let names: readonly string[] | undefined
@@ -233,29 +229,40 @@ function shownOf(shared: Shared, offered: ReadonlyMap<string, Lookup>): string[]
   return shown.map(({ name }) => `cluster/${name}`)
 }
 
-function ownCredential(
-  name: string,
-  spec: CredentialSpec,
-  contents: NamespaceContents | undefined,
-): Credential {
-  return credentialOf(
-    'Credential',
-    name,
-    spec,
-    spec.secretRef.name,
-    contents?.secrets.get(spec.secretRef.name),
-  )
+/** A ClusterCredential that is ready, but whose copy this one namespace could not be given. */
+function inNamespace(namespace: string, found: Lookup, failed: SharedCredential['failed']): Lookup {
+  if (found === undefined || 'broken' in found || !failed || !Object.hasOwn(failed, namespace)) return found
+  return { ...found, notReady: failed[namespace] }
+}
+
+function ownCredential(object: UsableCredential, contents: NamespaceContents | undefined): Credential {
+  const { name } = object.spec.secretRef
+  return credentialOf(object, name, contents?.secrets.get(name))
 }
 
 function credentialOf(
-  kind: Credential['kind'],
-  name: string,
-  spec: CredentialSpec,
+  { kind, name, spec, observed }: UsableCredential | UsableClusterCredential,
   secretName: string,
   secret: SecretObject | undefined,
 ): Credential {
-  const notReady = notReadyReason(spec, secretName, secret)
-  return { kind, name, spec, secretName, keys: secret?.keys, ...(notReady !== undefined && { notReady }) }
+  const { keys, notReady, revision } = observed ?? seen(spec, secretName, secret)
+  return {
+    kind,
+    name,
+    spec,
+    secretName,
+    keys,
+    ...(notReady !== undefined && { notReady }),
+    ...(revision !== undefined && { revision }),
+  }
+}
+
+function seen(
+  spec: CredentialSpec,
+  name: string,
+  secret: SecretObject | undefined,
+): Pick<Credential, 'keys' | 'notReady' | 'revision'> {
+  return { keys: secret?.keys, notReady: notReadyReason(spec, name, secret) }
 }
 
 /** Only secrets that a usable credential names are known; the first one by name, where several name the same. */

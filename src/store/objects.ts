@@ -15,11 +15,31 @@ export type UsableObject =
       readonly namespace: string
       readonly name: string
       readonly spec: CredentialSpec
+      readonly observed?: Observed
     }
-  | { readonly kind: 'ClusterCredential'; readonly name: string; readonly spec: ClusterCredentialSpec }
+  | {
+      readonly kind: 'ClusterCredential'
+      readonly name: string
+      readonly spec: ClusterCredentialSpec
+      readonly observed?: Observed
+    }
   | { readonly kind: 'CredentialPolicy'; readonly name: string; readonly spec: CredentialPolicySpec }
   | { readonly kind: 'Namespace'; readonly name: string; readonly labels: Readonly<Record<string, string>> }
   | SecretObject
+
+/**
+ * What the controller of a cluster has found out about a credential's Secret. Where it is given, even empty, nothing is concluded
+ * from Secrets in the catalogue: in a cluster there are none.
+ */
+export interface Observed {
+  /** Names of the secret's keys; undefined when not known. */
+  readonly keys?: readonly string[]
+  /** A sentence saying why the secret cannot be used yet. */
+  readonly notReady?: string
+  readonly revision?: string
+  /** Of a ClusterCredential: why namespaces have no copy of the Secret, by namespace. */
+  readonly failed?: Readonly<Record<string, string>>
+}
 
 /** A Secret without its values. */
 export interface SecretObject {

@@ -1,8 +1,9 @@
-import type { NamespaceView, Store } from '../api/catalog.ts'
+import type { DirectReads, LookedUp, NamespaceView, Store } from '../api/catalog.ts'
 import type { LeftAloneReason } from '../api/reasons.ts'
 import {
   type InjectedCredential,
   inject,
+  namesMissing,
   type Outcome,
   podShapeProblem,
   presentWarnings,
@@ -13,6 +14,8 @@ import type { Review } from './review.ts'
 
 export interface AdmissionSettings {
   readonly store: Store
+  /** Where the store may be behind its source. */
+  readonly reads?: DirectReads
   /** Namespaces whose pods are never touched. */
   readonly excludedNamespaces: ReadonlySet<string>
 }
@@ -33,15 +36,25 @@ export interface BadPod {
   readonly badPod: string
 }
 
+/** Not decided yet: the store may be behind. To be judged again, with what comes of this. */
+export interface Undecided {
+  readonly lookingUp: Promise<LookedUp>
+}
+
+/** It cannot be decided, and must not be guessed; the sentence says why. */
+export interface Undecidable {
+  readonly unavailable: string
+}
+
 /**
  * Answers a review. Pure and synchronous, but it may change the parsed pod, which nobody needs afterwards.
  * `now` in milliseconds since 1970. Throws only if the engine has a bug.
  */
 export function admit(
   review: Review,
-  { store, excludedNamespaces }: AdmissionSettings,
+  { store, reads, excludedNamespaces }: AdmissionSettings,
   now: number,
-): Decision | BadPod {
+): Decision | BadPod | Undecided {
   if (!review.createsPod) return { body: allow(review, NOT_A_POD_CREATE), outcome: undefined }
   const badPod = podShapeProblem(review.object)
   if (badPod !== undefined) return { badPod: `Expected a pod that follows the Kubernetes API: ${badPod}.` }
@@ -49,6 +62,38 @@ export function admit(
   // The namespace is the request's, never the pod's: whoever writes the pod must not choose whose credentials it gets.
   const view = store.view(review.namespace)
   const outcome = inject({ pod: review.object, view, excludedNamespaces, now })
+  const lookingUp = reads && lookUpFor(review, outcome, view, reads)
+  return lookingUp ? { lookingUp } : decisionOn(review, outcome, view)
+}
+
+/** The same once more, after the looking up. There is no third time: what could not be found out is said. */
+export function admitAfterLookUp(
+  review: Review,
+  { store, excludedNamespaces }: AdmissionSettings,
+  { unchecked, namespaceUnchecked }: LookedUp,
+  now: number,
+): Decision | Undecidable {
+  const view = { ...store.view(review.namespace), unchecked }
+  // Without the namespace's labels nobody knows which policies hold in it, and an enforced one must not be left out.
+  if (namespaceUnchecked !== undefined) return { unavailable: namespaceUnchecked }
+  return decisionOn(review, inject({ pod: review.object, view, excludedNamespaces, now }), view)
+}
+
+function lookUpFor(
+  { namespace, object }: Review,
+  outcome: Outcome,
+  view: NamespaceView,
+  reads: DirectReads,
+): Promise<LookedUp> | undefined {
+  const isSettled =
+    outcome.kind === 'LeftAlone' && (outcome.reason === 'MirrorPod' || outcome.reason === 'ExcludedNamespace')
+  if (isSettled) return undefined
+  const names = namesMissing(outcome, object, view)
+  if (names.length === 0 && reads.knowsNamespace(namespace)) return undefined
+  return reads.lookUp(namespace, names)
+}
+
+function decisionOn(review: Review, outcome: Outcome, view: NamespaceView): Decision {
   switch (outcome.kind) {
     case 'Denied':
       return { body: deny(review, outcome.problems, remarksOn(outcome)), outcome, view }

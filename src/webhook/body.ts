@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
-import { bodyTooLarge, type HttpError, MAX_BODY_BYTES, overloaded } from './http-errors.ts'
+import type { HttpError } from '../process/http-errors.ts'
+import { bodyTooLarge, MAX_BODY_BYTES, overloaded } from './http-errors.ts'
 
 /** A review above this size counts as large. Nearly every pod is far below it. */
 const LARGE_BODY_BYTES = 64 * 1024

@@ -1,7 +1,9 @@
 import type { FastifyReply } from 'fastify'
-import { type AdmissionSettings, admit, type Decision } from './admission.ts'
-import type { Refuse } from './errors.ts'
-import { crashed, type HttpError, invalidJson, invalidReview } from './http-errors.ts'
+import type { LookedUp } from '../api/catalog.ts'
+import type { Refuse } from '../process/errors.ts'
+import type { HttpError } from '../process/http-errors.ts'
+import { type AdmissionSettings, admit, admitAfterLookUp, type Decision } from './admission.ts'
+import { crashed, invalidJson, invalidReview, unavailable } from './http-errors.ts'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import { parseJson } from './parse.ts'
@@ -47,7 +49,21 @@ export function createJudge({ admission, refuse, metrics, log }: Judge): (batch:
     if (pending.review === undefined) return
     const decision = admit(pending.review, admission, now)
     if ('badPod' in decision) refuse(pending.reply, invalidReview(decision.badPod))
+    else if ('lookingUp' in decision) void decideLater(pending, decision.lookingUp)
     else pending.decision = decision
+  }
+
+  async function decideLater(pending: Pending, lookingUp: Promise<LookedUp>): Promise<void> {
+    const found = await lookingUp
+    for (const step of [decideAfter(found), send, record]) attempt(step, pending, Date.now())
+  }
+
+  function decideAfter(found: LookedUp): typeof decide {
+    return (pending, now) => {
+      const decision = admitAfterLookUp(pending.review as Review, admission, found, now)
+      if ('unavailable' in decision) refuse(pending.reply, unavailable(decision.unavailable))
+      else pending.decision = decision
+    }
   }
 
   function send({ reply, decision }: Pending): void {

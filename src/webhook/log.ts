@@ -1,42 +1,29 @@
-import { type DestinationStream, destination, type LoggerOptions, pino, stdTimeFunctions } from 'pino'
+import type { DestinationStream } from 'pino'
 import type { NamespaceView } from '../api/catalog.ts'
 import type { LogLevel } from '../config.ts'
 import type { InjectedCredential, Outcome, Problem } from '../inject/index.ts'
+import { type BaseLog, loggerOn, standardError } from '../process/log.ts'
 import type { Decision } from './admission.ts'
 import type { Review } from './review.ts'
 
-/** The program's log: one JSON object a line, on stderr. Of a pod it says its name, owner and credentials, and nothing else ever. */
-export interface Log {
-  info(fields: object, message: string): void
-  warn(fields: object, message: string): void
-  error(fields: object, message: string): void
+/** The webhook's log. Of a pod it says its name, owner and credentials, and nothing else ever. */
+export interface Log extends BaseLog {
   /** One line for each injection and each denial: who got what, or why not. */
   decided(review: Review, decision: Decision): void
   crashed(uid: string, error: unknown): void
-  /** Writes out what is still in memory. */
-  flush(): void
 }
 
-/** Lines wait in memory until there are so many bytes of them, or for so long: writing each by itself would cost more than a review. */
-const BUFFER_BYTES = 8 * 1024
-const FLUSH_EVERY_MS = 250
-/** If nobody reads stderr, lines are lost rather than memory. */
-const MOST_WAITING_BYTES = 4 * 1024 * 1024
-
 export function createLog(level: LogLevel): Log {
-  const stream = destination({ dest: 2, sync: false, minLength: BUFFER_BYTES, maxLength: MOST_WAITING_BYTES })
-  setInterval(() => stream.flush(), FLUSH_EVERY_MS).unref()
-  return logTo(stream, level, () => stream.flushSync())
+  const { stream, flush } = standardError()
+  return logTo(stream, level, flush)
 }
 
 /** A log that writes to any stream; for tests. */
 export function logTo(stream: DestinationStream, level: LogLevel, flush: () => void = () => {}): Log {
-  const logger = pino({ ...FORMAT, level }, stream)
+  const logger = loggerOn({ stream, flush }, level)
   const tellsDecisions = logger.isLevelEnabled('info')
   return {
-    info: (fields, message) => logger.info(fields, message),
-    warn: (fields, message) => logger.warn(fields, message),
-    error: (fields, message) => logger.error(fields, message),
+    ...logger,
     decided(review, { outcome, view, patchBug }) {
       if (patchBug !== undefined) {
         logger.error(
@@ -59,13 +46,6 @@ export function logTo(stream: DestinationStream, level: LogLevel, flush: () => v
 
 const PATCH_BUG = 'BUG: the patch did not apply; the pod starts without its credentials'
 const ENGINE_BUG = 'BUG: the engine failed on a review'
-
-const FORMAT: LoggerOptions = {
-  // Neither process id nor host name: whoever collects logs of pods knows which pod they are from.
-  base: null,
-  timestamp: stdTimeFunctions.isoTime,
-  formatters: { level: (level) => ({ level }) },
-}
 
 /**
  * The line of a decision, in the logger's format but put together by hand: there is one for every pod, and the logger takes

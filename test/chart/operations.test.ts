@@ -1,8 +1,13 @@
 /** docs/operations.md, the alerts and the dashboard speak of metrics: of all that exist, and of no others. */
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, describe, expect, test } from 'vitest'
-import { type RunningServer, startServer } from '../support/server.ts'
+import { Registry } from 'prom-client'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createCertificateMetrics } from '../../src/controller/certificates/metrics.ts'
+import { type FakeApiServer, startFakeApiServer } from '../support/fake-apiserver.ts'
+import { run, writeFolder } from '../support/server.ts'
+import { eventually } from '../support/webhook.ts'
 
 const root = (path: string) => readFileSync(fileURLToPath(new URL(`../../${path}`, import.meta.url)), 'utf8')
 const page = root('docs/operations.md')
@@ -19,19 +24,55 @@ const used = (text: string) => {
   return [...new Set(names)]
 }
 
-const running: RunningServer[] = []
-afterAll(() => {
-  for (const server of running) server.signal('SIGKILL')
+const running: { signal(name: NodeJS.Signals): void }[] = []
+let api: FakeApiServer
+beforeAll(async () => {
+  api = await startFakeApiServer()
+})
+afterAll(async () => {
+  for (const child of running) child.signal('SIGKILL')
+  await api.close()
 })
 
-test('every metric of the webhook is documented, and nothing else', async () => {
-  const server = await startServer(fileURLToPath(new URL('../../examples/catalog', import.meta.url)))
-  running.push(server)
-  const text = await (await fetch(server.metricsUrl)).text()
-  await server.stop()
-  const registered = [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name).sort()
-  expect(registered.length).toBeGreaterThan(10)
-  expect(tableOf('Of the webhook')).toEqual(registered)
+/** The names of what a program registers, once it is ready. */
+async function registeredBy(...args: string[]): Promise<string[]> {
+  const child = run(args)
+  running.push(child)
+  await eventually('ready', () => child.stdout().includes('Metrics: '))
+  const text = await (await fetch(/Metrics: (\S+)/.exec(child.stdout())?.[1] as string)).text()
+  return [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name as string)
+}
+
+describe('metrics', () => {
+  const kubeconfig = () =>
+    join(
+      writeFolder({
+        config: JSON.stringify({
+          'current-context': 'c',
+          contexts: [{ name: 'c', context: { cluster: 'c' } }],
+          clusters: [{ name: 'c', cluster: { server: api.url } }],
+        }),
+      }),
+      'config',
+    )
+
+  test('every one of the webhook is documented, and nothing else', async () => {
+    const registered = await registeredBy('serve', '--port', '0', '--kubeconfig', kubeconfig())
+    expect([...tableOf('Of the webhook'), ...tableOf('Of both')].sort()).toEqual(registered.sort())
+  })
+
+  test('every one of the controller is documented, and nothing else', async () => {
+    const flags = ['--metrics-port', '0', '--leader-elect', 'false']
+    const registered = await registeredBy('controller', '--kubeconfig', kubeconfig(), ...flags)
+    expect([...tableOf('Of the controller'), ...tableOf('Of both')].sort()).toEqual(registered.sort())
+  })
+
+  test('every one of self-managed certificates is documented, and nothing else', async () => {
+    const registry = new Registry()
+    createCertificateMetrics([registry])
+    const registered = registry.getMetricsAsArray().map(({ name }) => name)
+    expect(tableOf('Of the controller, in self-managed mode')).toEqual(registered.sort())
+  })
 })
 
 describe.each([

@@ -7,12 +7,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect } from 'node:tls'
-import { Registry } from 'prom-client'
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { createCertificateDuty } from '../../src/controller/certificates/index.ts'
-import { createCertificateMetrics } from '../../src/controller/certificates/metrics.ts'
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import type { KubeObject } from '../../src/kube/client.ts'
 import { type Run, run, writeFolder } from '../support/server.ts'
+import { installCrds } from './install-crds.ts'
 import { freePorts } from './kit/processes.ts'
 import { sharedCluster } from './kit/shared.ts'
 import { whenObject } from './kit/watch.ts'
@@ -30,53 +28,47 @@ const PODS = `/api/v1/namespaces/${TEAM}/pods`
 
 /** As the kubelet is late in a real cluster, and as the overlap has to allow for; seconds here, where it is minutes there. */
 const KUBELET_LATE_MS = 1500
-const OVERLAP_MS = 5000
-const SETTLE_MS = 1000
+const OVERLAP_SECONDS = 5
 /** More at once than the API server keeps connections for (25), so that every burst makes new ones. */
 const BURST = 40
 
 const LIMIT = { timeout: 60_000, interval: 50 }
-const SECOND = 1000
-const DAY = 86_400 * SECOND
-
 const cluster = sharedCluster()
 const { client } = cluster
 const cleanups: (() => Promise<unknown> | unknown)[] = []
 
 let webhook: Run
 let port: number
-const log: string[] = []
+let kubeconfig: string
+let controller: Controller
+/** What controllers that have ended had written. */
+let said = ''
 
-/** A controller that leads, until it is stopped. */
-function startDuty() {
-  const end = new AbortController()
-  const line = (fields: object, message: string) => void log.push(`${message} ${JSON.stringify(fields)}`)
-  const duty = createCertificateDuty({
-    client,
-    namespace: NAMESPACE,
-    service: 'credential-injector-webhook',
-    extraNames: ['localhost'],
-    authoritySecret: 'credential-injector-ca',
-    servingSecret: 'credential-injector-webhook-tls',
-    mutatingConfigurations: [CONFIGURATION],
-    validatingConfigurations: [],
-    authorityValidity: 3650 * DAY,
-    servingValidity: 90 * DAY,
-    overlap: OVERLAP_MS,
-    settle: SETTLE_MS,
-    log: { info: line, error: line },
-    metrics: createCertificateMetrics([new Registry()]),
-  })
-  const running = duty.run(end.signal)
+interface Controller {
+  readonly process: Run
+  end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void>
+}
+
+/** The program as the chart starts it, with the rights that it is meant to have. */
+function startController(): Controller {
+  const process = run([
+    ...['controller', '--kubeconfig', kubeconfig, '--namespace', NAMESPACE, '--metrics-port', '0'],
+    ...['--lease-duration', '15', '--self-managed-certificates', '--certificate-names', 'localhost'],
+    ...['--mutating-configurations', CONFIGURATION, '--validating-configurations', ''],
+    ...['--certificate-overlap', `${OVERLAP_SECONDS}s`, '--certificate-settle', '1s'],
+  ])
   return {
-    async stop() {
-      end.abort()
-      await running
+    process,
+    async end(signal) {
+      process.signal(signal)
+      await process.exited
+      said += process.stdout() + process.stderr()
     },
   }
 }
 
 beforeAll(async () => {
+  await installCrds(client)
   await cluster.createNamespace(NAMESPACE)
   await cluster.createNamespace(TEAM)
   ;[port] = (await freePorts(1)) as [number]
@@ -97,8 +89,11 @@ beforeAll(async () => {
   })
   cleanups.push(() => client.delete(`${CONFIGURATIONS}/${CONFIGURATION}`))
 
-  duty = startDuty()
-  cleanups.push(() => duty.stop())
+  await cluster.kubectl(['apply', '-f', '-'], RIGHTS)
+  cleanups.push(() => cluster.kubectl(['delete', 'clusterrole,clusterrolebinding', CONFIGURATION]))
+  kubeconfig = cluster.kubeconfigFor(await cluster.tokenFor(CONFIGURATION, NAMESPACE))
+  controller = startController()
+  cleanups.push(() => controller.end('SIGTERM'))
   const files = mountLikeTheKubelet()
   cleanups.push(files.unmount)
   await files.ready
@@ -115,12 +110,56 @@ beforeAll(async () => {
   await vi.waitFor(() => expect(webhook.stdout(), webhook.stderr()).toContain('is ready:'), LIMIT)
 })
 
-let duty: ReturnType<typeof startDuty>
+beforeEach(({ onTestFailed }) => {
+  onTestFailed(() => void process.stderr.write(`The controller wrote:\n${controller.process.stderr()}\n`))
+})
 
 afterAll(async () => {
   for (const cleanup of cleanups.reverse()) await cleanup()
   for (const namespace of [NAMESPACE, TEAM]) await client.delete(`/api/v1/namespaces/${namespace}`)
 })
+
+/** Those that docs/certificates.md names, and those that the controller needs to start. */
+const RIGHTS = `
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: ${CONFIGURATION}, namespace: ${NAMESPACE} }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: ${CONFIGURATION} }
+rules:
+  - { apiGroups: [run.ai], resources: [credentials, clustercredentials], verbs: [get, list, watch] }
+  - { apiGroups: [''], resources: [secrets], verbs: [get, list, watch] }
+  - { apiGroups: [''], resources: [events], verbs: [create, patch] }
+  - apiGroups: [admissionregistration.k8s.io]
+    resources: [mutatingwebhookconfigurations]
+    resourceNames: [${CONFIGURATION}]
+    verbs: [get, list, watch, patch]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: ${CONFIGURATION} }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: ${CONFIGURATION} }
+subjects: [{ kind: ServiceAccount, name: ${CONFIGURATION}, namespace: ${NAMESPACE} }]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: { name: ${CONFIGURATION}, namespace: ${NAMESPACE} }
+rules:
+  - { apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, update, patch] }
+  - { apiGroups: [''], resources: [secrets], verbs: [create] }
+  - apiGroups: ['']
+    resources: [secrets]
+    resourceNames: [credential-injector-ca, credential-injector-webhook-tls]
+    verbs: [update]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: ${CONFIGURATION}, namespace: ${NAMESPACE} }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: ${CONFIGURATION} }
+subjects: [{ kind: ServiceAccount, name: ${CONFIGURATION}, namespace: ${NAMESPACE} }]
+`
 
 const CREDENTIAL = `
 apiVersion: run.ai/v1
@@ -176,10 +215,10 @@ test('the controller is gone in the middle of a rotation, and another one finish
   const steady = createSteadily()
   await annotate('credential-injector-ca')
   await whenBundle((pem) => pem !== old && pem.includes(old))
-  await duty.stop()
+  await controller.end('SIGKILL')
   // The old certificate is served, and both authorities are trusted: it can stay so for as long as nobody leads.
   await steady.goOnFor(3)
-  duty = startDuty()
+  controller = startController()
   await overlapIsOver(old)
   await steady.goOnFor(3)
   const { created, failures } = await steady.end()
@@ -200,14 +239,17 @@ test('a bundle that somebody empties is mended, and pods are created again', asy
 })
 
 test('a Secret of somebody else stays as it is', async () => {
-  await duty.stop()
+  await controller.end('SIGTERM')
   await client.delete(`${SECRETS}/credential-injector-webhook-tls`)
   const foreign = await client.create<Secret>(SECRETS, {
     metadata: { name: 'credential-injector-webhook-tls' },
     stringData: { 'tls.crt': 'theirs' },
   })
-  duty = startDuty()
-  await vi.waitFor(() => expect(log.at(-1)).toContain('is left alone: delete it, or name another'), LIMIT)
+  controller = startController()
+  await vi.waitFor(
+    () => expect(controller.process.stderr()).toContain('is left alone: delete it, or name another'),
+    LIMIT,
+  )
 
   expect(await secret('credential-injector-webhook-tls')).toEqual(foreign)
   // And when it goes, ours comes.
@@ -215,8 +257,30 @@ test('a Secret of somebody else stays as it is', async () => {
   await whenObject<Secret>(client, SECRETS, 'credential-injector-webhook-tls', ({ data }) => 'ca.crt' in data)
 })
 
-test('no key was told', () => {
-  expect(log.join('\n') + webhook.stderr()).not.toMatch(/PRIVATE KEY|BEGIN EC/)
+test('events and metrics tell of the certificates, and no key is told anywhere', async () => {
+  const url = /http:\S+\/metrics/.exec(controller.process.stdout())?.[0] as string
+  const metrics = await (await fetch(url)).text()
+  expect(metrics).toMatch(
+    /^credential_injector_managed_certificate_expiry_timestamp_seconds\{certificate="ca"\} [1-9]/m,
+  )
+  expect(metrics).toMatch(
+    /^credential_injector_managed_certificate_rotations_total\{certificate="serving"\} 1$/m,
+  )
+  const events = await client.get<{ items: { reason: string }[] }>(`/api/v1/namespaces/${NAMESPACE}/events`)
+  const reasons = new Set(events.items.map(({ reason }) => reason))
+  expect([...reasons]).toEqual(
+    expect.arrayContaining(['CertificateAuthorityMade', 'ServingCertificateIssued']),
+  )
+
+  await controller.end('SIGTERM')
+  const all = [said, metrics, JSON.stringify(events), webhook.stdout(), webhook.stderr()].join('\n')
+  expect(all).toContain('made a certificate authority')
+  const keys = (await client.get<{ items: Secret[] }>(SECRETS)).items.flatMap((each) => {
+    const pem = text(each, 'tls.key')
+    return pem ? [pem.split('\n')[1] as string] : []
+  })
+  expect(keys).toHaveLength(2)
+  for (const line of [...keys, 'PRIVATE KEY']) expect(all.includes(line), 'a key was told').toBe(false)
 })
 
 // ---- Pods ------------------------------------------------------------------------------------------------------------

@@ -1,9 +1,11 @@
 /** The chart against a real API server, without any pod of it running: what it accepts, refuses, keeps and sends on. */
+import { X509Certificate } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { KubeObject } from '../../src/kube/client.ts'
 import { type Cluster, startCluster } from './kit/cluster.ts'
 import { whenObject } from './kit/watch.ts'
-import { installForeignCrds } from './support/foreign-crds.ts'
+import { renewCertificate, startCertManager } from './support/cert-manager.ts'
+import { installCertManagerCrds, installMonitoringCrds } from './support/foreign-crds.ts'
 import { CHART, helm, type Values } from './support/helm.ts'
 
 const OWN = 'credential-injector'
@@ -48,7 +50,8 @@ const EVERY_OPTION = {
 let cluster: Cluster
 beforeAll(async () => {
   cluster = await startCluster({ users: { ada: ['data-scientists'] } })
-  await installForeignCrds(cluster)
+  await installCertManagerCrds(cluster)
+  await installMonitoringCrds(cluster)
   // What violates the level is refused for pods, and warned of for Deployments.
   await cluster.createNamespace(OWN, {
     'pod-security.kubernetes.io/enforce': 'restricted',
@@ -402,6 +405,84 @@ describe('what cert-manager or the controller wrote into caBundle', () => {
     } finally {
       await uninstall()
     }
+  })
+})
+
+describe('with cert-manager at work', () => {
+  let stopCertManager = async () => {}
+  beforeAll(async () => {
+    await install({})
+    stopCertManager = await startCertManager(cluster)
+  })
+  afterAll(async () => {
+    await uninstall()
+    await stopCertManager()
+  })
+
+  const SECRETS = `/api/v1/namespaces/${OWN}/secrets`
+  const CA = `${OWN}-ca`
+  const SERVING = `${OWN}-webhook-tls`
+  /** The certificate in a Secret, once there is another one than `before`. */
+  const certificate = async (secret: string, before?: string) => {
+    const { data } = await whenObject<any>(
+      cluster.client,
+      SECRETS,
+      secret,
+      (object) => object.data?.['tls.crt'] !== undefined && object.data['tls.crt'] !== before,
+    )
+    return {
+      base64: data['tls.crt'] as string,
+      x509: new X509Certificate(Buffer.from(data['tls.crt'], 'base64')),
+      data,
+    }
+  }
+  /** Resolves when both configurations trust it; cert-manager may leave what they trusted before beside it. */
+  const pem = (base64: string) => Buffer.from(base64, 'base64').toString()
+  const trusts = async (expected: string) => {
+    for (const kind of ['mutatingwebhookconfigurations', 'validatingwebhookconfigurations'] as const)
+      await whenObject<any>(
+        cluster.client,
+        `/apis/admissionregistration.k8s.io/v1/${kind}`,
+        kind.startsWith('mutating') ? OWN : `${OWN}-workloads`,
+        ({ webhooks }) => pem(webhooks[0].clientConfig.caBundle ?? '').includes(pem(expected).trim()),
+      )
+  }
+
+  test('a CA signs a short certificate for the Service, and both configurations trust the CA', async () => {
+    const ca = await certificate(CA)
+    const { x509, data } = await certificate(SERVING)
+    await trusts(ca.base64)
+    expect(x509.checkHost(`${OWN}-webhook.${OWN}.svc`)).toBeTruthy()
+    expect(x509.verify(ca.x509.publicKey)).toBe(true)
+    expect(x509.checkIssued(ca.x509)).toBe(true)
+    expect(x509.publicKey.asymmetricKeyDetails).toEqual({ namedCurve: 'prime256v1' })
+    const days = (one: X509Certificate) =>
+      (one.validToDate.getTime() - one.validFromDate.getTime()) / 86_400_000
+    expect([days(ca.x509), days(x509)].map(Math.round)).toEqual([3650, 90])
+    // `helm test` mounts it.
+    expect(data['ca.crt']).toBe(ca.base64)
+  })
+
+  test('a renewed certificate has a new key, and nothing changes for the API server', async () => {
+    const ca = await certificate(CA)
+    const before = await certificate(SERVING)
+    await renewCertificate(cluster, OWN, SERVING)
+    const after = await certificate(SERVING, before.base64)
+    expect(after.x509.publicKey.equals(before.x509.publicKey)).toBe(false)
+    expect(after.x509.verify(ca.x509.publicKey)).toBe(true)
+    await trusts(ca.base64)
+  })
+
+  test('a renewed CA keeps its key, so what it signed before is good under it', async () => {
+    const before = await certificate(CA)
+    const serving = await certificate(SERVING)
+    await renewCertificate(cluster, OWN, CA)
+    const after = await certificate(CA, before.base64)
+    await trusts(after.base64)
+    expect(after.x509.serialNumber).not.toBe(before.x509.serialNumber)
+    expect(after.x509.publicKey.equals(before.x509.publicKey)).toBe(true)
+    expect((await certificate(SERVING)).base64).toBe(serving.base64)
+    expect(serving.x509.checkIssued(after.x509) && serving.x509.verify(after.x509.publicKey)).toBe(true)
   })
 })
 

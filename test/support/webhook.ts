@@ -19,14 +19,14 @@ export interface OpenWebhook {
   close(): Promise<void>
 }
 
-type Parts = Pick<WebhookParts['admission'], 'store'> & Partial<Omit<WebhookParts, 'admission'>>
+type Parts = Pick<WebhookParts['admission'], 'store' | 'reads'> & Partial<Omit<WebhookParts, 'admission'>>
 
-export async function openWebhook({ store, ...others }: Parts): Promise<OpenWebhook> {
+export async function openWebhook({ store, reads, ...others }: Parts): Promise<OpenWebhook> {
   const { folder, ca } = await testCertificates()
   const lines: string[] = []
   const metrics = createMetrics()
   const webhook = buildWebhook({
-    admission: { store, excludedNamespaces: excludedNamespaces('credential-injector') },
+    admission: { store, reads, excludedNamespaces: excludedNamespaces('credential-injector') },
     certificate: readPair({ certFile: join(folder, 'tls.crt'), keyFile: join(folder, 'tls.key') }),
     lifecycle: { phase: 'ready', lameDuck: 0 },
     metrics,

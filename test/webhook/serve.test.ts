@@ -91,7 +91,11 @@ describe('what it cannot start with ends with a sentence and exit code 2', async
   const { port } = taken.address() as AddressInfo
 
   test.each<[string, string[], RegExp]>([
-    ['no folder', [], /^Name the folder with the credentials: --catalog DIR/],
+    [
+      'no folder',
+      [],
+      /^This is not a pod of a cluster: name a kubeconfig .* name a folder of manifests with --catalog DIR/,
+    ],
     [
       'a folder that is not there',
       ['--catalog', join(other, 'nowhere')],

@@ -1,4 +1,5 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
+import { PREFIX } from '../../process/metrics.ts'
 
 export type CertificateRole = 'ca' | 'serving'
 
@@ -11,7 +12,6 @@ export interface CertificateMetrics {
   healthy(ok: boolean): void
 }
 
-const PREFIX = 'credential_injector_'
 const ROLES: readonly CertificateRole[] = ['ca', 'serving']
 
 export function createCertificateMetrics(registers: Registry[]): CertificateMetrics {

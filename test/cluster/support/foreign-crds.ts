@@ -1,32 +1,31 @@
-/** CustomResourceDefinitions of cert-manager and of the Prometheus operator, from their Go modules as pinned in ../crds. */
+/** Definitions of others that the chart's options are written for. */
 import { execFile } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { Cluster } from '../kit/cluster.ts'
+import { certManagerCrds } from '../kit/programs.ts'
 
-const PINS = fileURLToPath(new URL('../crds', import.meta.url))
+const PINS = fileURLToPath(new URL('../programs/prometheus-operator-crds', import.meta.url))
+const PROMETHEUS_OPERATOR = 'github.com/prometheus-operator/prometheus-operator@v0.92.0'
 
-const SOURCES = {
-  'github.com/cert-manager/cert-manager@v1.21.2': {
-    folder: 'deploy/crds',
-    file: /^cert-manager\.io_.*\.yaml$/,
-  },
-  'github.com/prometheus-operator/prometheus-operator@v0.92.0': {
-    folder: 'example/prometheus-operator-crd',
-    file: /_(servicemonitors|prometheusrules)\.yaml$/,
-  },
+export async function installCertManagerCrds(cluster: Cluster): Promise<void> {
+  await install(cluster, await certManagerCrds(), /\.yaml$/)
 }
 
-export async function installForeignCrds(cluster: Cluster): Promise<void> {
-  for (const [module, { folder, file }] of Object.entries(SOURCES)) {
-    const { stdout } = await promisify(execFile)('go', ['mod', 'download', '-json', module], { cwd: PINS })
-    const at = join(JSON.parse(stdout).Dir, folder)
-    const files = readdirSync(at).filter((name) => file.test(name))
-    if (files.length < 2) throw new Error(`${module} has no definitions in ${folder}`)
-    const flags = files.flatMap((name) => ['-f', join(at, name)])
-    await cluster.kubectl(['apply', '--server-side', ...flags])
-    await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=60s', ...flags])
-  }
+/** From the operator's Go module, as pinned: it has no other use here. */
+export async function installMonitoringCrds(cluster: Cluster): Promise<void> {
+  const download = ['mod', 'download', '-json', PROMETHEUS_OPERATOR]
+  const { stdout } = await promisify(execFile)('go', download, { cwd: PINS })
+  const folder = join(JSON.parse(stdout).Dir, 'example/prometheus-operator-crd')
+  await install(cluster, folder, /_(servicemonitors|prometheusrules)\.yaml$/)
+}
+
+async function install(cluster: Cluster, folder: string, wanted: RegExp): Promise<void> {
+  const files = readdirSync(folder).filter((name) => wanted.test(name))
+  if (files.length < 2) throw new Error(`There are no definitions in ${folder}.`)
+  const flags = files.flatMap((name) => ['-f', join(folder, name)])
+  await cluster.kubectl(['apply', '--server-side', ...flags])
+  await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=60s', ...flags])
 }

@@ -63,6 +63,13 @@ export class World {
     })
   }
 
+  /** The same cluster at the same time, to be changed by itself. */
+  copy(): World {
+    const world = new World(this.now)
+    for (const [path, object] of this.cluster.objects) world.cluster.put(path, object)
+    return world
+  }
+
   /** As Helm installs them. */
   installConfigurations(): void {
     this.cluster.put(PODS, configuration('credential-injector', ['pods.credentials.run.ai']))

@@ -8,6 +8,8 @@ export interface Lifecycle {
   phase: 'starting' | 'ready' | 'closing'
   /** How long to go on answering after the end has been announced, in milliseconds. */
   lameDuck: number
+  /** What `/readyz` says while it starts, as a sentence. */
+  readonly startingWith?: string
 }
 
 /**

@@ -1,13 +1,13 @@
 import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { bodyOf, type HttpError, internalError, invalidHttp, notFound, type Routes } from './http-errors.ts'
-import type { Log } from './log.ts'
-import type { Metrics } from './metrics.ts'
+import type { BaseLog } from './log.ts'
+import type { BaseMetrics } from './metrics.ts'
 
 /** Answers a request with an error and counts it. The connection stays open: the client's next request may be right. */
 export type Refuse = (reply: FastifyReply, error: HttpError) => void
 
-export function createRefuse(metrics: Metrics): Refuse {
+export function createRefuse(metrics: BaseMetrics): Refuse {
   return (reply, error) => {
     metrics.refused(error.status)
     send(reply, error)
@@ -22,7 +22,7 @@ export const ERROR_SETTINGS = {
 } as const
 
 /** Makes every answer that is not a route's own say what was expected. */
-export function addErrorAnswers(app: FastifyInstance, routes: Routes, refuse: Refuse, log: Log): void {
+export function addErrorAnswers(app: FastifyInstance, routes: Routes, refuse: Refuse, log: BaseLog): void {
   // The routes read bodies themselves. Otherwise fastify would look at the body of a request before it knows where it goes.
   for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'QUERY']) {
     app.addHttpMethod(method, { hasBody: false, overrideExisting: true })
@@ -31,7 +31,7 @@ export function addErrorAnswers(app: FastifyInstance, routes: Routes, refuse: Re
     refuse(reply, notFound(request.method, pathOf(request.url), routes)),
   )
   app.setErrorHandler((error, _request, reply) => {
-    log.error({ err: error }, 'a request failed outside of the admission of a pod')
+    log.error({ err: error }, 'a request failed in a way that nothing foresaw')
     refuse(reply, internalError)
   })
 }

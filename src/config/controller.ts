@@ -1,0 +1,166 @@
+import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import {
+  CommandLineEnd,
+  LOG_LEVELS,
+  type LogLevel,
+  mistake,
+  namespaceName,
+  portNumber,
+  seconds,
+  variable,
+  WRONG_USAGE,
+} from '../config.ts'
+import {
+  addCertificateFlags,
+  type CertificateFlags,
+  type CertificateSettings,
+  certificateSettings,
+} from '../controller/certificates/settings.ts'
+
+/** What `credential-injector controller` was asked to do: flags first, then the environment, then defaults. */
+export interface ControllerConfig {
+  /** Of a cluster that it is not a pod of; undefined for the pod's own service account. */
+  readonly kubeconfig: string | undefined
+  readonly context: string | undefined
+  /** The injector's own namespace: it holds the secrets of ClusterCredentials, the lease and the key of revisions. */
+  readonly namespace: string
+  /** Address and port of /metrics, /healthz and /readyz; port 0 asks for a free one. */
+  readonly host: string
+  readonly metricsPort: number
+  /** False only for a single instance: whoever does not ask for the lease leads at once. */
+  readonly leaderElect: boolean
+  /** How long a lease holds that nobody renews, in milliseconds. */
+  readonly leaseDuration: number
+  readonly logLevel: LogLevel
+  /** How to look after the webhook's certificates; undefined when somebody else does. */
+  readonly certificates: CertificateSettings | undefined
+}
+
+interface Flags extends CertificateFlags {
+  kubeconfig?: string
+  context?: string
+  namespace: string
+  host: string
+  metricsPort: number
+  leaderElect: boolean
+  leaseDuration: number
+  logLevel: LogLevel
+}
+
+/**
+ * Reads `credential-injector controller …` and the CREDENTIAL_INJECTOR_* variables.
+ * Throws `CommandLineEnd`: exit code 0 after `--help`, 2 with a sentence for a mistake.
+ */
+export function readControllerConfig(argv: readonly string[]): ControllerConfig {
+  const program = commandLine()
+  try {
+    program.parse(argv, { from: 'user' })
+  } catch (error) {
+    if (error instanceof CommanderError) throw new CommandLineEnd('', error.exitCode === 0 ? 0 : WRONG_USAGE)
+    throw error
+  }
+  const flags = program.opts<Flags>()
+  const { kubeconfig, context, namespace, host, metricsPort, leaderElect, leaseDuration, logLevel } = flags
+  if (context !== undefined && kubeconfig === undefined)
+    throw mistake('--context names a context of a kubeconfig: give --kubeconfig FILE too.')
+  return Object.freeze({
+    kubeconfig,
+    context,
+    namespace,
+    host,
+    metricsPort,
+    leaderElect,
+    leaseDuration: leaseDuration * 1000,
+    logLevel,
+    certificates: certificatesOf(flags),
+  })
+}
+
+function certificatesOf(flags: Flags): CertificateSettings | undefined {
+  try {
+    return certificateSettings(flags)
+  } catch (error) {
+    throw mistake((error as Error).message)
+  }
+}
+
+function commandLine(): Command {
+  const command = new Command('credential-injector controller')
+    .description(
+      'Keep the status of Credentials and ClusterCredentials up to date: is the Secret there, and does it look right?',
+    )
+    .exitOverride()
+    .showHelpAfterError('(credential-injector controller --help explains every flag)')
+    .addOption(
+      variable(
+        '--kubeconfig <file>',
+        'KUBECONFIG',
+        'how to reach the cluster; the pod’s own service account when absent',
+      ),
+    )
+    .addOption(
+      variable('--context <name>', 'CONTEXT', 'context of the kubeconfig; its current one when absent'),
+    )
+    .addOption(
+      variable(
+        '--namespace <name>',
+        'NAMESPACE',
+        'the injector’s own namespace, which holds the secrets of ClusterCredentials',
+      )
+        .argParser(namespaceName)
+        .default('credential-injector'),
+    )
+    .addOption(
+      variable(
+        '--host <address>',
+        'HOST',
+        'address to listen on; this machine only by default, "::" means every address',
+      ).default('127.0.0.1'),
+    )
+    .addOption(
+      variable(
+        '--metrics-port <number>',
+        'METRICS_PORT',
+        'port of /metrics, /healthz and /readyz, without TLS; 0 takes a free one',
+      )
+        .argParser(portNumber)
+        .default(9090),
+    )
+    .addOption(
+      variable(
+        '--leader-elect <yes>',
+        'LEADER_ELECT',
+        'true: of several instances only the one that holds the Lease writes; false: this is the only one',
+      )
+        .argParser(trueOrFalse)
+        .default(true),
+    )
+    .addOption(
+      variable(
+        '--lease-duration <seconds>',
+        'LEASE_DURATION',
+        'how long the Lease of an instance holds that has died without a word',
+      )
+        .argParser(leaseSeconds)
+        .default(15),
+    )
+    .addOption(
+      variable('--log-level <level>', 'LOG_LEVEL', 'least important log line to write')
+        .choices(LOG_LEVELS)
+        .default('info'),
+    )
+    .allowExcessArguments(false)
+  return addCertificateFlags(command)
+}
+
+function trueOrFalse(text: string): boolean {
+  if (text !== 'true' && text !== 'false') throw new InvalidArgumentError('Write true or false.')
+  return text === 'true'
+}
+
+function leaseSeconds(text: string): number {
+  const value = seconds(text)
+  if (!Number.isInteger(value) || value < 1)
+    throw new InvalidArgumentError('Write whole seconds, from 1 to 3600, such as 15.')
+  return value
+}

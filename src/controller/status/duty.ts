@@ -1,0 +1,233 @@
+import type { ReadyReason } from '../../api/status.ts'
+import { type KubeClient, KubeError } from '../../kube/client.ts'
+import type { EventSender } from '../../kube/events.ts'
+import type { BaseLog } from '../../process/log.ts'
+import type { Duty } from '../duties.ts'
+import type { ControllerMetrics, CredentialCount, ReconcileResult } from '../metrics.ts'
+import { createQueue, type WorkQueue } from '../queue.ts'
+import { type CredentialObject, pathOf, secretKeyOf, secretNamespaceOf, type Watched } from '../watched.ts'
+import { conditionOf } from './conditions.ts'
+import { inspect, type ReadSecret, type SecretReport } from './inspect.ts'
+import { statusPatch } from './patch.ts'
+import { planStatus, type StatusPlan } from './plan.ts'
+import { READY_REASONS } from './reasons.ts'
+import { revisionKey } from './revision-key.ts'
+
+interface StatusParts {
+  readonly client: Pick<KubeClient, 'get' | 'create' | 'patch'>
+  readonly watched: Watched
+  readonly events: EventSender
+  readonly metrics: ControllerMetrics
+  readonly log: BaseLog
+  readonly ownNamespace: string
+  /** Asked before anything is written. */
+  readonly isLeading: () => boolean
+  /** Milliseconds since 1970. */
+  readonly now?: () => number
+}
+
+export interface StatusDuty extends Duty {
+  /** A credential or its Secret has changed. Does nothing while another instance leads: who begins looks at everything. */
+  changed(credentialKey: string): void
+  /** Credentials that wait to be looked at. */
+  depth(): number
+  /** Resolves when everything has been looked at and there is nothing to do at present. */
+  idle(): Promise<void>
+}
+
+/** Keeps `status` of every Credential and ClusterCredential: observe → plan → apply. */
+export function createStatusDuty(parts: StatusParts): StatusDuty {
+  let queue: WorkQueue | undefined
+  const begun = Promise.withResolvers<void>()
+  return {
+    name: 'status',
+    changed: (key) => queue?.add(key),
+    depth: () => queue?.depth() ?? 0,
+    idle: () => begun.promise.then(() => queue?.idle()),
+    async run(signal) {
+      const key = await revisionKey(parts.client, parts.ownNamespace)
+      signal.throwIfAborted()
+      const reconciler = createReconciler(parts, key, signal)
+      queue = createQueue({
+        work: reconciler.look,
+        onFailure: (credential, error, retryIn) => report(parts, credential, error, retryIn),
+        now: parts.now,
+      })
+      reconciler.wakeBy(queue)
+      for (const credential of parts.watched.keys()) queue.add(credential)
+      begun.resolve()
+      await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+      await queue.stop()
+      queue = undefined
+    },
+  }
+}
+
+/** A conflict is not an error: the credential changed while it was looked at, and is looked at again. */
+function report({ metrics, log }: StatusParts, credential: string, error: Error, retryIn: number): void {
+  if (isConflict(error)) return
+  metrics.apiError('reconcile')
+  log.warn(
+    { credential, problem: error.message, retryInMs: Math.round(retryIn) },
+    'the status could not be brought up to date; it is tried again',
+  )
+}
+
+function isConflict(error: unknown): boolean {
+  return error instanceof KubeError && error.status === 409
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof KubeError && error.status === 404
+}
+
+// ---- Observe, plan, apply --------------------------------------------------------------------------------------------
+
+/** What was found in a Secret, and for which question. */
+interface Inspected {
+  readonly uid: string | undefined
+  readonly generation: number | undefined
+  /** As the watch had it, and as it was read, which may be later. */
+  readonly versions: readonly (string | undefined)[]
+  readonly report: SecretReport
+}
+
+interface StoredSecret {
+  readonly metadata: { readonly resourceVersion?: string }
+  readonly type?: string
+  readonly data?: Readonly<Record<string, string>>
+}
+
+function createReconciler(parts: StatusParts, key: Buffer, signal: AbortSignal) {
+  const { client, watched, events, metrics, ownNamespace, now = Date.now } = parts
+  const inspected = new Map<string, Inspected>()
+  let queue: Pick<WorkQueue, 'addAt'> | undefined
+
+  return {
+    look,
+    wakeBy(its: Pick<WorkQueue, 'addAt'>) {
+      queue = its
+    },
+  }
+
+  async function look(credentialKey: string): Promise<void> {
+    try {
+      metrics.reconciled(await reconcile(credentialKey))
+    } catch (error) {
+      if (signal.aborted) return
+      metrics.reconciled(isConflict(error) ? 'conflict' : 'error')
+      throw error
+    }
+  }
+
+  async function reconcile(credentialKey: string): Promise<ReconcileResult> {
+    const credential = watched.credential(credentialKey)
+    if (credential === undefined || credential.metadata.deletionTimestamp !== undefined) {
+      inspected.delete(credentialKey)
+      queue?.addAt(credentialKey, undefined)
+      return 'gone'
+    }
+    const secret = await observe(credentialKey, credential)
+    const plan = planStatus({
+      spec: credential.spec,
+      generation: credential.metadata.generation ?? 0,
+      namespace: secretNamespaceOf(credential, ownNamespace),
+      before: credential.status,
+      secret,
+      now: now(),
+    })
+    const result = plan.status === undefined ? 'unchanged' : await write(credential, plan.status)
+    if (result === 'written') for (const event of plan.events) events.send(subjectOf(credential), event)
+    queue?.addAt(credentialKey, plan.wakeAt)
+    return result
+  }
+
+  /** Reads the content only if it, or what is to be looked for in it, is not what it was. */
+  async function observe(
+    credentialKey: string,
+    credential: CredentialObject,
+  ): Promise<SecretReport | undefined> {
+    const version = watched.secretVersion(secretKeyOf(credential, ownNamespace))
+    if (version === undefined) {
+      inspected.delete(credentialKey)
+      return undefined
+    }
+    const { uid, generation } = credential.metadata
+    const known = inspected.get(credentialKey)
+    if (known?.uid === uid && known?.generation === generation && known?.versions.includes(version))
+      return known.report
+    const stored = await read(credential)
+    if (stored === undefined) return undefined
+    const report = inspect(credential.spec, decoded(credential, stored), key)
+    const versions = [version, stored.metadata.resourceVersion]
+    inspected.set(credentialKey, { uid, generation, versions, report })
+    return report
+  }
+
+  async function read(credential: CredentialObject): Promise<StoredSecret | undefined> {
+    const { name } = credential.spec.secretRef
+    const namespace = secretNamespaceOf(credential, ownNamespace)
+    try {
+      metrics.secretRead()
+      return await client.get<StoredSecret>(`/api/v1/namespaces/${namespace}/secrets/${name}`, { signal })
+    } catch (error) {
+      if (isGone(error)) return undefined
+      throw error
+    }
+  }
+
+  function decoded(credential: CredentialObject, { type, data }: StoredSecret): ReadSecret {
+    const values = Object.entries(data ?? {})
+    return {
+      namespace: secretNamespaceOf(credential, ownNamespace),
+      name: credential.spec.secretRef.name,
+      type: type ?? 'Opaque',
+      content: new Map(values.map(([name, value]) => [name, Buffer.from(value, 'base64')])),
+    }
+  }
+
+  async function write(
+    credential: CredentialObject,
+    status: NonNullable<StatusPlan['status']>,
+  ): Promise<ReconcileResult> {
+    if (!parts.isLeading()) throw new Error('another instance may be leading by now')
+    const { uid, resourceVersion } = credential.metadata
+    // With its version: what was planned from an old status would set transition times back.
+    const body = { metadata: { uid, resourceVersion }, status: statusPatch(credential.status, status) }
+    try {
+      const path = `${pathOf(credential)}/status`
+      const after = await client.patch<CredentialObject>(path, 'application/merge-patch+json', body, {
+        signal,
+      })
+      watched.offer({ ...after, kind: credential.kind })
+      return 'written'
+    } catch (error) {
+      if (isGone(error)) return 'gone'
+      throw error
+    }
+  }
+}
+
+function subjectOf({ kind, metadata }: CredentialObject) {
+  const { name, namespace, uid, resourceVersion } = metadata
+  return { apiVersion: 'run.ai/v1', kind, name, namespace, uid, resourceVersion }
+}
+
+// ---- Counts ----------------------------------------------------------------------------------------------------------
+
+/** By kind, reason of Ready and status of Healthy. What others wrote there counts as `Other`, so that labels stay few. */
+export function countCredentials(credentials: Iterable<CredentialObject>): CredentialCount[] {
+  const counts = new Map<string, CredentialCount>()
+  for (const { kind, status } of credentials) {
+    const ready = readyLabel(conditionOf(status?.conditions, 'Ready')?.reason)
+    const healthy = conditionOf(status?.conditions, 'Healthy')?.status ?? 'Unknown'
+    const label = `${kind}/${ready}/${healthy}`
+    counts.set(label, { kind, ready, healthy, count: (counts.get(label)?.count ?? 0) + 1 })
+  }
+  return [...counts.values()]
+}
+
+function readyLabel(reason: string | undefined): ReadyReason | 'Unknown' | 'Other' {
+  if (reason === undefined) return 'Unknown'
+  return reason in READY_REASONS ? (reason as ReadyReason) : 'Other'
+}

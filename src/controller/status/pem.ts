@@ -1,0 +1,106 @@
+/** Keys and certificates in text form, as far as they can be checked without using them. */
+import { createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto'
+
+const PRIVATE_KEY_NAME = /^id_[a-z0-9_-]+$|^ssh-privatekey$|^tls\.key$/
+
+/** Names that tools give to private keys and to nothing else. */
+export function hasPrivateKeyName(key: string): boolean {
+  return PRIVATE_KEY_NAME.test(key)
+}
+
+/** True also for one with a passphrase. */
+export function isPrivateKey(value: Buffer): boolean {
+  const blocks = blocksOf(value.toString('latin1'))
+  const keys = blocks.filter(({ label }) => label.endsWith('PRIVATE KEY'))
+  return keys.length > 0 && keys.every(isReadable)
+}
+
+/** One block or more, and each of them can be read. */
+export function isPem(value: Buffer): boolean {
+  const blocks = blocksOf(value.toString('latin1'))
+  return blocks.length > 0 && blocks.every(isReadable)
+}
+
+export function isEncryptedKey(value: Buffer): boolean {
+  return blocksOf(value.toString('latin1')).some((block) => {
+    if (block.label === OPENSSH) return !['none', undefined].includes(opensshCipher(block))
+    return block.label === 'ENCRYPTED PRIVATE KEY' || block.text.includes('Proc-Type: 4,ENCRYPTED')
+  })
+}
+
+/** A whole one in the form that ssh-keygen writes. */
+export function isOpensshKey(value: Buffer): boolean {
+  return value.includes(`-----BEGIN ${OPENSSH}-----`) && isPrivateKey(value)
+}
+
+/** False only if both can be read and do not belong together. */
+export function matchesCertificate(key: Buffer, certificate: Buffer | undefined): boolean {
+  if (certificate === undefined) return true
+  try {
+    return new X509Certificate(certificate).checkPrivateKey(createPrivateKey(key))
+  } catch {
+    return true
+  }
+}
+
+interface Block {
+  /** `RSA PRIVATE KEY` */
+  readonly label: string
+  readonly body: string
+  /** With its first and last line. */
+  readonly text: string
+}
+
+const OPENSSH = 'OPENSSH PRIVATE KEY'
+
+function blocksOf(text: string): Block[] {
+  const found = text.matchAll(/-----BEGIN ([A-Z0-9 ]+)-----\r?\n([\s\S]*?)-----END \1-----/g)
+  const blocks = [...found].map(([block, label = '', body = '']) => ({ label, body, text: block }))
+  // A block without its end is a file that was cut off.
+  return text.split('-----BEGIN ').length - 1 === blocks.length ? blocks : []
+}
+
+function isReadable(block: Block): boolean {
+  const { label, text } = block
+  if (label === OPENSSH) return opensshCipher(block) !== undefined
+  try {
+    if (label.endsWith('PRIVATE KEY')) createPrivateKey(text)
+    else if (label.endsWith('PUBLIC KEY')) createPublicKey(text)
+    else if (label === 'CERTIFICATE') new X509Certificate(text)
+    return true
+  } catch (error) {
+    return NEEDS_PASSPHRASE.test((error as NodeJS.ErrnoException).code ?? '')
+  }
+}
+
+const NEEDS_PASSPHRASE = /^ERR_MISSING_PASSPHRASE$|INTERRUPTED_OR_CANCELLED/
+
+/**
+ * The cipher that an OpenSSH key is encrypted with, `none` for a key without a passphrase, undefined if it is no such key.
+ * Source: PROTOCOL.key of OpenSSH: "openssh-key-v1\0", then the cipher's name behind its length, then the other fields.
+ */
+function opensshCipher({ body }: Block): string | undefined {
+  if (!/^[A-Za-z0-9+/=\s]+$/.test(body)) return undefined
+  const bytes = Buffer.from(body, 'base64')
+  if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) return undefined
+  const fields = opensshFields(bytes.subarray(MAGIC.length))
+  return fields?.[0]?.toString('latin1')
+}
+
+const MAGIC = Buffer.from('openssh-key-v1\0')
+
+/** Cipher, key derivation, its options, public key and private part; undefined where one of them is cut off. */
+function opensshFields(bytes: Buffer): Buffer[] | undefined {
+  const fields: Buffer[] = []
+  let at = 0
+  for (let field = 0; field < 5; field++) {
+    // Between the options and the public key stands the number of keys, which is always one.
+    if (field === 3) at += 4
+    if (at + 4 > bytes.length) return undefined
+    const end = at + 4 + bytes.readUInt32BE(at)
+    if (end > bytes.length) return undefined
+    fields.push(bytes.subarray(at + 4, end))
+    at = end
+  }
+  return fields
+}

@@ -1,0 +1,176 @@
+import type { DirectReads, LookedUp, WantedName } from '../api/catalog.ts'
+import { type KubeClient, KubeError, type KubeObject } from '../kube/client.ts'
+import { type Clock, SYSTEM_CLOCK } from '../kube/clock.ts'
+import { keyOf, type ObjectRef } from './objects.ts'
+
+/** What may be asked for. */
+type Target = ObjectRef & { readonly kind: 'Credential' | 'ClusterCredential' | 'Namespace' }
+
+interface Settings {
+  readonly client: Pick<KubeClient, 'get'>
+  /** Whether the copy has the object. */
+  readonly has: (target: Target) => boolean
+  /** An object was found; false if the copy knows better, that it is gone. */
+  readonly found: (target: Target, object: KubeObject) => boolean
+  /** Whether anything in the catalogue depends on the labels of namespaces. */
+  readonly labelsMatter: () => boolean
+  readonly clock?: Pick<Clock, 'now'>
+  readonly limits?: Partial<typeof LIMITS>
+}
+
+export interface ClusterReads extends DirectReads {
+  /** The watch has news of the object: what was remembered of it holds no longer. */
+  forget(target: ObjectRef): void
+  /** How often what came of it. */
+  readonly counts: Readonly<Record<ReadOutcome, number>>
+}
+
+/** `remembered`: there was none a moment ago. `busy`: too many at once, so it was not asked for. */
+export type ReadOutcome = (typeof READ_OUTCOMES)[number]
+
+export const READ_OUTCOMES = ['found', 'absent', 'remembered', 'failed', 'busy'] as const
+
+const LIMITS = {
+  /** For one answer, in milliseconds, including the wait for a turn: a fifth of the time that API servers give the webhook. */
+  timeout: 1_000,
+  /** For how long it is remembered that there is none: controllers that try again soon cost one question a second. */
+  absence: 1_000,
+  /** Absences that are remembered: whoever invents names must not fill the memory. */
+  absences: 10_000,
+  /** Names of one pod that are asked for. */
+  names: 16,
+  /** Questions under way, and waiting for their turn. */
+  active: 16,
+  waiting: 512,
+}
+
+export function createDirectReads(settings: Settings): ClusterReads {
+  const { client, has, found, labelsMatter, clock = SYSTEM_CLOCK } = settings
+  const limits = { ...LIMITS, ...settings.limits }
+  const counts = Object.fromEntries(READ_OUTCOMES.map((outcome) => [outcome, 0])) as Record<
+    ReadOutcome,
+    number
+  >
+  const underWay = new Map<string, Promise<string | undefined>>()
+  /** Until when an object is known not to exist, the oldest first. */
+  const absences = new Map<string, number>()
+  const turns: (() => void)[] = []
+  let active = 0
+
+  return {
+    counts,
+    forget: (target) => void absences.delete(keyOf(target)),
+    knowsNamespace: (namespace) => isSettled({ kind: 'Namespace', name: namespace }),
+    lookUp(namespace, names) {
+      const questions = questionsFor(namespace, names)
+      return questions.length === 0 ? undefined : askAll(questions)
+    },
+  }
+
+  // ---- What to ask ----
+
+  interface Question {
+    readonly target: Target
+    /** The names, as written, that the answer is for; none for the namespace. */
+    readonly written?: string
+  }
+
+  function questionsFor(namespace: string, names: readonly WantedName[]): Question[] {
+    const questions = names.slice(0, limits.names).flatMap(({ cluster, name }) => {
+      const written = cluster ? `cluster/${name}` : name
+      const shared: Question = { target: { kind: 'ClusterCredential', name }, written }
+      const own: Question = { target: { kind: 'Credential', namespace, name }, written }
+      return cluster ? [shared] : [own, shared]
+    })
+    const all = [{ target: { kind: 'Namespace', name: namespace } as const }, ...questions]
+    return all.filter(({ target }) => !isSettled(target))
+  }
+
+  function isSettled(target: Target): boolean {
+    if (has(target)) return true
+    const until = absences.get(keyOf(target))
+    if (until === undefined) return false
+    if (until <= clock.now()) {
+      absences.delete(keyOf(target))
+      return false
+    }
+    counts.remembered++
+    return true
+  }
+
+  async function askAll(questions: readonly Question[]): Promise<LookedUp> {
+    const unchecked = new Map<string, string>()
+    let namespaceUnchecked: string | undefined
+    await Promise.all(
+      questions.map(async ({ target, written }) => {
+        const problem = await askOnce(target)
+        if (problem === undefined) return
+        if (written !== undefined) unchecked.set(written, problem)
+        else if (labelsMatter())
+          namespaceUnchecked = `namespace ${target.name} could not be looked up: ${problem}`
+      }),
+    )
+    return { unchecked, namespaceUnchecked }
+  }
+
+  // ---- Asking ----
+
+  /** Many pods of one workload ask for the same at once. Resolves with why it could not be found out, if so. */
+  function askOnce(target: Target): Promise<string | undefined> {
+    const key = keyOf(target)
+    const asked = underWay.get(key)
+    if (asked) return asked
+    if (turns.length >= limits.waiting) {
+      counts.busy++
+      return Promise.resolve('too many questions to the API server at once')
+    }
+    const asking = ask(target, clock.now() + limits.timeout).finally(() => underWay.delete(key))
+    underWay.set(key, asking)
+    return asking
+  }
+
+  async function ask(target: Target, deadline: number): Promise<string | undefined> {
+    await turn()
+    try {
+      const left = deadline - clock.now()
+      if (left <= 0) throw new Error(`the API server was too busy to be asked within ${limits.timeout} ms`)
+      const object = await client.get<KubeObject>(pathOf(target), {
+        timeout: left,
+        accept: acceptFor(target),
+      })
+      if (found(target, object)) counts.found++
+      else absent(target)
+      return undefined
+    } catch (error) {
+      if (error instanceof KubeError && error.status === 404) return void absent(target)
+      counts.failed++
+      return (error as Error).message
+    } finally {
+      active--
+      turns.shift()?.()
+    }
+  }
+
+  async function turn(): Promise<void> {
+    if (active >= limits.active) await new Promise<void>((resolve) => turns.push(resolve))
+    active++
+  }
+
+  function absent(target: Target): void {
+    counts.absent++
+    const key = keyOf(target)
+    absences.delete(key)
+    absences.set(key, clock.now() + limits.absence)
+    if (absences.size > limits.absences) absences.delete(absences.keys().next().value as string)
+  }
+}
+
+function pathOf({ kind, namespace, name }: Target): string {
+  if (kind === 'Namespace') return `/api/v1/namespaces/${name}`
+  if (kind === 'ClusterCredential') return `/apis/run.ai/v1/clustercredentials/${name}`
+  return `/apis/run.ai/v1/namespaces/${namespace}/credentials/${name}`
+}
+
+function acceptFor({ kind }: Target): string | undefined {
+  return kind === 'Namespace' ? 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1' : undefined
+}
