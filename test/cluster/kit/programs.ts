@@ -53,13 +53,7 @@ const BUILDS: readonly Build[] = [
   },
   { module: 'etcd', package: 'go.etcd.io/etcd/server/v3', names: ['etcd'], ldflags: STRIPPED, minutes: 1 },
   { module: 'helm', package: 'helm.sh/helm/v4/cmd/helm', names: ['helm'], ldflags: STRIPPED, minutes: 4 },
-  {
-    module: 'registry',
-    package: 'github.com/distribution/distribution/v3/cmd/registry',
-    names: ['registry'],
-    ldflags: STRIPPED,
-    minutes: 2,
-  },
+  { module: 'registry', package: '.', names: ['registry'], ldflags: STRIPPED, minutes: 2 },
   {
     module: 'cert-manager',
     package: '.',
