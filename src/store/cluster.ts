@@ -5,7 +5,7 @@ import { type Clock, SYSTEM_CLOCK } from '../kube/clock.ts'
 import { type Reflector, startReflector, type Trouble } from '../kube/reflector.ts'
 import { type ClusterReads, createDirectReads } from './direct-reads.ts'
 import { type Fields, offerOf, readerFor } from './kinds.ts'
-import { type CatalogCounts, createMemoryStore } from './memory.ts'
+import { type CatalogCounts, copyName, createMemoryStore } from './memory.ts'
 import type { BrokenObject, CatalogObject, Observed, UsableObject } from './objects.ts'
 
 /** A catalogue that follows the objects of a cluster. */
@@ -187,7 +187,14 @@ function keep(kind: FollowedKind, { metadata, spec, status }: Source): Kept {
 
 function withStatus(object: UsableObject, metadata: Source['metadata'], status: Source['status']): Kept {
   if (object.kind !== 'Credential' && object.kind !== 'ClusterCredential') return object
-  return { ...object, observed: observedIn(metadata.generation, status) }
+  const observed = observedIn(metadata.generation, status)
+  if (object.kind === 'Credential' || observed.notReady === undefined) return { ...object, observed }
+  // The status is about the Secret that is copied; what a pod waits for is the copy.
+  const notReady = observed.notReady.replace(
+    `Secret ${object.spec.secretRef.name}`,
+    `Secret ${copyName(object.name)}`,
+  )
+  return { ...object, observed: { ...observed, notReady } }
 }
 
 /** One for all that have no status yet, which is nothing to warn about: the controller will see to it. */
@@ -208,9 +215,10 @@ function observedIn(generation: number | undefined, status: Source['status']): O
   }
 }
 
-/** Without the full stop: it stands within another sentence. */
+/** The first, which says what is wrong, without its full stop: it stands within another, short one. Remedies follow it. */
 function sentence(message: string): string {
-  return message.replace(/\.$/, '') || 'its Secret cannot be used yet'
+  const [first = ''] = message.split('. ')
+  return first.replace(/\.$/, '') || 'its Secret cannot be used yet'
 }
 
 // ---- What goes wrong -------------------------------------------------------------------------------------------------

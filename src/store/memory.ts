@@ -187,7 +187,7 @@ function shareable({ namespaces, clusterCredentials, policies }: Contents, owner
 }
 
 /** The Secret that holds a ClusterCredential's values in each namespace that it is offered to. */
-function copyName(name: string): string {
+export function copyName(name: string): string {
   return `credential-${name}`
 }
 

@@ -88,7 +88,7 @@ describe.skipIf(reason)(`faults, while pods are created${reason ? ` (skipped: ${
 
   test('one replica is killed: by policy some pods are refused until it is out of the way, and none goes without', async () => {
     const { failures, bare } = await during('one of two replicas killed (SIGKILL)', async ({ more }) => {
-      const [victim] = processesRunning('webhook.js', cluster)
+      const [victim] = processesRunning('credential-injector.js\0serve', cluster)
       expect(victim).toBeDefined()
       process.kill(victim as number, 'SIGKILL')
       await more(20)
@@ -188,15 +188,15 @@ function isOfTheApiServer(failure: string): boolean {
   )
 }
 
-/** Ids of processes of containers of this cluster whose command line has this word. */
-function processesRunning(word: string, { node }: Cluster): number[] {
+/** Ids of processes of containers of this cluster whose command line has these words, each ended by a NUL. */
+function processesRunning(words: string, { node }: Cluster): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
     .filter((pid) => {
       try {
         const inCluster = readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(String(node?.cgroup))
-        return inCluster && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(word)
+        return inCluster && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(words)
       } catch {
         return false
       }

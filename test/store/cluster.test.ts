@@ -75,7 +75,11 @@ describe('what the objects of a cluster become', () => {
       },
     })
     credential('waiting', {
-      status: { conditions: [ready('False', 'SecretNotFound', 'Secret s does not exist yet.')] },
+      status: {
+        conditions: [
+          ready('False', 'SecretNotFound', 'Secret s does not exist yet. Create it, and more advice.'),
+        ],
+      },
     })
     credential('expired', { status: { keys: ['A'], conditions: [ready('False', 'Expired', 'expired')] } })
     credential('changed', { status: { observedGeneration: 0, keys: ['OLD'], revision: 'old' } })
@@ -100,6 +104,8 @@ describe('what the objects of a cluster become', () => {
       server.put(CLUSTER, { metadata: { name }, spec: { ...spec, namespaceSelector }, status })
     shared('hub', { matchLabels: { team: 'ml' } }, { keys: ['K'], revision: 'r' })
     shared('other', { matchLabels: { team: 'web' } })
+    const late = [ready('False', 'KeyMissing', 'Secret s lacks key A. Add it.')]
+    shared('late', {}, { keys: [], conditions: late })
     shared(
       'stuck',
       {},
@@ -120,6 +126,7 @@ describe('what the objects of a cluster become', () => {
       revision: 'r',
     })
     expect(view().clusterCredential('other')).toBeUndefined()
+    expect(view().clusterCredential('late')).toMatchObject({ notReady: 'Secret credential-late lacks key A' })
     expect(view().clusterCredential('stuck')).toMatchObject({
       notReady: 'a Secret of that name is there already',
     })
