@@ -129,4 +129,3 @@ export const STATUSES = {
 export type Condition = z.infer<typeof condition>
 export type CredentialStatus = z.infer<typeof credentialStatus>
 export type ClusterCredentialStatus = z.infer<typeof clusterCredentialStatus>
-export type CredentialPolicyStatus = z.infer<typeof policyStatus>

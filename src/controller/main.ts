@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { type ControllerConfig, readControllerConfig } from '../config/controller.ts'
 import { CommandLineEnd } from '../config.ts'
@@ -51,8 +52,8 @@ async function control(config: ControllerConfig): Promise<void> {
   let work: Promise<unknown> = Promise.resolve()
   endOnSignal(lifecycle, async () => {
     leading.abort()
-    await Promise.all([work, events.flush()])
-    await election?.resign()
+    await work
+    await Promise.all([election?.resign(), Promise.race([events.flush(), sleep(LAST_EVENTS_MS)])])
     await Promise.all([watched.stop(), ops.close()])
     log.flush()
     process.exit(0)
@@ -73,6 +74,9 @@ async function control(config: ControllerConfig): Promise<void> {
     },
   })
 }
+
+/** An API server that does not answer must not hold up the end. */
+const LAST_EVENTS_MS = 2_000
 
 const SYNCING = 'The credentials of the cluster are still being read.'
 

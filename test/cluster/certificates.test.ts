@@ -28,7 +28,7 @@ const PODS = `/api/v1/namespaces/${TEAM}/pods`
 
 /** As the kubelet is late in a real cluster, and as the overlap has to allow for; seconds here, where it is minutes there. */
 const KUBELET_LATE_MS = 1500
-const OVERLAP_SECONDS = 5
+const OVERLAP_SECONDS = 10
 /** More at once than the API server keeps connections for (25), so that every burst makes new ones. */
 const BURST = 40
 

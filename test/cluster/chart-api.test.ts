@@ -1,8 +1,13 @@
 /** The chart against a real API server, without any pod of it running: what it accepts, refuses, keeps and sends on. */
+import { execFile } from 'node:child_process'
 import { X509Certificate } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { KubeObject } from '../../src/kube/client.ts'
 import { type Cluster, startCluster } from './kit/cluster.ts'
+import { program } from './kit/programs.ts'
 import { whenObject } from './kit/watch.ts'
 import { renewCertificate, startCertManager } from './support/cert-manager.ts'
 import { installCertManagerCrds, installMonitoringCrds } from './support/foreign-crds.ts'
@@ -90,6 +95,41 @@ describe('the API server accepts, without a warning,', () => {
     const { code, stdout, stderr } = await cluster.tryKubectl(flags, manifests)
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(stdout.match(/serverside-applied/g)?.length).toBeGreaterThan(18)
+  })
+})
+
+describe('plain manifests', () => {
+  beforeAll(async () => {
+    const env = { ...process.env, HELM: await program('helm') }
+    await promisify(execFile)(process.execPath, ['scripts/manifests.ts'], { cwd: join(CHART, '../..'), env })
+  })
+
+  test.each(['install.yaml', 'install-cert-manager.yaml'])(
+    '%s is accepted as it is, and not Helm’s',
+    async (file) => {
+      const text = readFileSync(join(CHART, '../../dist', file), 'utf8')
+      expect(text).not.toMatch(/helm/i)
+      const flags = [
+        'apply',
+        '--server-side',
+        '--dry-run=server',
+        '--validate=strict',
+        '--force-conflicts',
+        '-f',
+        '-',
+      ]
+      const { code, stdout, stderr } = await cluster.tryKubectl(flags, text)
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+      expect(stdout).toContain(`namespace/${OWN} serverside-applied`)
+      expect(stdout.match(/serverside-applied/g)?.length).toBeGreaterThan(19)
+    },
+  )
+
+  test('without helm it says what to do', async () => {
+    const env = { ...process.env, HELM: '/nowhere/helm' }
+    await expect(
+      promisify(execFile)(process.execPath, ['scripts/manifests.ts'], { cwd: join(CHART, '../..'), env }),
+    ).rejects.toThrow('install Helm (https://helm.sh), or name it with HELM=FILE.')
   })
 })
 

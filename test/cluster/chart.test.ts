@@ -1,9 +1,8 @@
 /** What the chart makes of values, by the real helm; no cluster is asked. Theme by theme. */
 import { createHash } from 'node:crypto'
-import { Command } from 'commander'
 import { describe, expect, test } from 'vitest'
+import { readControllerConfig } from '../../src/config/controller.ts'
 import { readConfig } from '../../src/config.ts'
-import { addCertificateFlags, certificateSettings } from '../../src/controller/certificates/settings.ts'
 import { ALL_APIS, CHART, helm, type Rendering, refusal, render, type Values } from './support/helm.ts'
 
 const PEM = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n'
@@ -310,8 +309,10 @@ describe('pods', () => {
 
   test('of the webhook run with flags that the program understands', async () => {
     const webhook = (await render({})).one('Deployment', 'credential-injector-webhook').spec.template.spec
-    const config = readConfig([...webhook.containers[0].args, '--catalog', CHART])
-    expect(config).toMatchObject({
+    expect(readConfig(webhook.containers[0].args)).toMatchObject({
+      // The catalogue is the cluster's, by the pod's own service account.
+      catalog: undefined,
+      kubeconfig: undefined,
       host: '::',
       port: 8443,
       metricsPort: 9090,
@@ -327,14 +328,20 @@ describe('pods', () => {
     [{}, ['prod-credential-injector-workloads']],
     [{ workloadCheck: { enabled: false } }, []],
   ])(
-    'of the controller look after the certificates by their names in the release: %j',
+    'of the controller run with flags that it understands, certificates by their names in the release: %j',
     async (values, checks) => {
       const rendered = await render({ ...SELF_MANAGED, ...values }, { release: 'prod', namespace: 'ns-1' })
       const { args } = rendered.one('Deployment', 'prod-credential-injector-controller').spec.template.spec
         .containers[0]
-      const command = addCertificateFlags(new Command()).allowUnknownOption().allowExcessArguments()
-      command.parse(args, { from: 'user' })
-      expect(certificateSettings(command.opts())).toMatchObject({
+      const config = readControllerConfig(args.slice(1))
+      expect(config).toMatchObject({
+        host: '::',
+        metricsPort: 9090,
+        namespace: 'ns-1',
+        leaderElect: true,
+        logLevel: 'info',
+      })
+      expect(config.certificates).toMatchObject({
         service: rendered.one('Service').metadata.name,
         servingSecret: 'prod-credential-injector-webhook-tls',
         authoritySecret: 'prod-credential-injector-ca',

@@ -73,8 +73,9 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: { name: ${LEASE}, namespace: ${OWN} }
 rules:
-  - { apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, update] }
-  - { apiGroups: [''], resources: [secrets], verbs: [create, update] }
+  - { apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create] }
+  - { apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [${LEASE}], verbs: [get, update] }
+  - { apiGroups: [''], resources: [secrets], verbs: [create] }
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
@@ -106,7 +107,7 @@ async function startController(flags: string[] = []): Promise<Run & { metrics():
     ],
   ])
   running.push(child)
-  const limit = AbortSignal.timeout(20_000)
+  const limit = AbortSignal.timeout(60_000)
   const ended = child.exited.then(() => Promise.reject(new Error('it ended')))
   ended.catch(() => {})
   try {
@@ -189,7 +190,7 @@ function when(
     (object) =>
       condition(object, 'Ready')?.reason === ready &&
       (healthy === undefined || condition(object, 'Healthy')?.reason === healthy),
-    20_000,
+    60_000,
   )
 }
 
@@ -217,7 +218,7 @@ async function whenAny<T extends KubeObject>(
   collection: string,
   isRight: (object: T) => boolean,
 ): Promise<T> {
-  const signal = AbortSignal.timeout(20_000)
+  const signal = AbortSignal.timeout(60_000)
   const events = cluster.client.stream(`${collection}?watch=true`, { signal }) as AsyncIterable<{ object: T }>
   for await (const { object } of events) if (isRight(object)) return object
   throw new Error('the watch ended')
@@ -292,7 +293,7 @@ describe('every reason is reached', () => {
     const seen = await when(name, ready, healthy)
     expect(seen.status?.observedGeneration, title).toBe(1)
     expect(seen.status?.keys).toEqual(secret && Object.keys(secret[0]).sort())
-    if (secret) expect(seen.status?.revision).toMatch(/^[0-9a-f]{12}$/)
+    if (secret) expect(seen.status?.revision).toMatch(/^[0-9a-f]{16}$/)
     else expect(seen.status).not.toHaveProperty('revision')
     const isFine = ready === 'SecretFound' && ['NothingFound', 'NotChecked'].includes(healthy)
     if (!isFine && ready !== 'SecretNotFound') {

@@ -216,7 +216,7 @@ describe('faults, while pods are created steadily', () => {
     async (signal) => {
       const load = createPods(`restart-${signal.toLowerCase()}`)
       await load.more(10)
-      await cluster.restartApiServer(signal)
+      await load.withoutServer(() => cluster.restartApiServer(signal))
       await cluster.client.create(CREDENTIALS, credentialNamed(`after-${signal.toLowerCase()}`))
       await load.more(10)
       await cacheIsRight()
@@ -253,6 +253,8 @@ async function cacheIsRight(): Promise<void> {
 }
 
 interface Load {
+  /** Creations that begin during this may meet no API server. */
+  withoutServer(restart: () => Promise<void>): Promise<void>
   /** Resolves when so many more have been created. */
   more(count: number): Promise<void>
   end(): Promise<{ created: number; failures: string[]; away: number }>
@@ -263,15 +265,17 @@ function createPods(prefix: string): Load {
   let created = 0
   let away = 0
   let isEnding = false
+  let mayBeAway = false
   const failures: string[] = []
   const waiting = new Set<() => void>()
   const work = async () => {
     for (let count = 0; !isEnding; count++) {
+      const isExcused = mayBeAway
       try {
         await cluster.client.create(`${PODS}?dryRun=All`, podWith(`${prefix}-${count}`, 'steady'))
         created++
       } catch (error) {
-        if (isAway(error)) away++
+        if ((isExcused || mayBeAway) && isAway(error)) away++
         else failures.push((error as Error).message)
       }
       for (const check of waiting) check()
@@ -279,6 +283,11 @@ function createPods(prefix: string): Load {
   }
   const working = work()
   return {
+    async withoutServer(restart) {
+      mayBeAway = true
+      await restart()
+      mayBeAway = false
+    },
     more(count) {
       const goal = created + count
       return new Promise((resolve) => {

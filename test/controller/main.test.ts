@@ -1,7 +1,8 @@
 /** The program's command line, its port and its end, as a process of its own. */
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { readControllerConfig } from '../../src/config/controller.ts'
 import { type FakeApiServer, faults, startFakeApiServer } from '../support/fake-apiserver.ts'
 import { base64, CANARY } from '../support/secrets.ts'
 import { type Run, run, writeFolder } from '../support/server.ts'
@@ -114,6 +115,21 @@ test('without leader election it leads at once', async () => {
   expect(server.objects('coordination.k8s.io/v1/leases')).toEqual([])
 })
 
+test('looks after certificates when it is asked to', async () => {
+  const child = controller([
+    '--self-managed-certificates',
+    ...['--mutating-configurations', '', '--validating-configurations', ''],
+  ])
+  for (const name of ['credential-injector-ca', 'credential-injector-webhook-tls'])
+    await server.received(({ method, body }) => method === 'POST' && body?.metadata?.name === name)
+  const made = await server.received(
+    ({ path, body }) => path.endsWith('/events') && body.involvedObject.kind === 'Secret',
+  )
+  expect(made.body).toMatchObject({ type: 'Normal', metadata: { namespace: 'credential-injector' } })
+  const metrics = await (await fetch(`${await urlOf(child)}/metrics`)).text()
+  expect(metrics).toContain('credential_injector_managed_certificate_rotations_total{certificate="ca"} 1\n')
+})
+
 test('a duty that cannot be done ends it with exit code 1 and the reason in the log', async () => {
   server.put('v1/secrets', {
     metadata: { name: 'credential-injector-revision-key', namespace: 'credential-injector' },
@@ -128,8 +144,6 @@ test('a duty that cannot be done ends it with exit code 1 and the reason in the 
 
 describe('what it cannot start with ends with a sentence and exit code 2', () => {
   test.each<[string, string[], RegExp]>([
-    ['no cluster', [], /^This is not a pod of a cluster/],
-    ['a kubeconfig that is not there', ['--kubeconfig', '/nowhere'], /\/nowhere/],
     ['a context without a kubeconfig', ['--context', 'a'], /give --kubeconfig FILE too/],
     ['a lease of nothing', ['--lease-duration', '0'], /Write whole seconds, from 1 to 3600/],
     ['half a truth', ['--leader-elect', 'maybe'], /Write true or false/],
@@ -140,6 +154,26 @@ describe('what it cannot start with ends with a sentence and exit code 2', () =>
       ['--self-managed-certificates', '--ca-validity', '1d'],
       /at least five times/,
     ],
+  ])('%s', (_title, flags, sentence) => {
+    let said = ''
+    const stderr = vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
+      said += text
+      return true
+    })
+    try {
+      readControllerConfig(flags)
+      expect.fail('it took that')
+    } catch (error) {
+      expect(error).toMatchObject({ exitCode: 2 })
+      expect(said + (error as Error).message).toMatch(sentence)
+    } finally {
+      stderr.mockRestore()
+    }
+  })
+
+  test.each<[string, string[], RegExp]>([
+    ['no cluster', [], /^This is not a pod of a cluster: name a kubeconfig with --kubeconfig FILE/],
+    ['a kubeconfig that is not there', ['--kubeconfig', '/nowhere'], /\/nowhere/],
   ])('%s', async (_title, flags, sentence) => {
     const child = run(['controller', ...flags])
     running.push(child)
@@ -148,14 +182,33 @@ describe('what it cannot start with ends with a sentence and exit code 2', () =>
   })
 
   test('a port that is taken', async () => {
-    const other = controller()
-    const port = new URL(await urlOf(other)).port
-    const child = controller(['--metrics-port', port])
+    const taken = createServer().listen(0, '127.0.0.1')
+    await once(taken, 'listening')
+    const { port } = taken.address() as AddressInfo
+    const child = controller(['--metrics-port', String(port)])
     expect(await child.exited).toEqual({ code: 2, signal: null })
     expect(child.stderr()).toBe(
       `Port ${port} is taken: choose another with --metrics-port; 0 takes a free one.\n`,
     )
+    taken.close()
   })
+})
+
+test('settings come from flags, then from the environment, then from defaults', () => {
+  vi.stubEnv('CREDENTIAL_INJECTOR_NAMESPACE', 'from-environment')
+  vi.stubEnv('CREDENTIAL_INJECTOR_LEASE_DURATION', '20')
+  expect(readControllerConfig(['--lease-duration', '30'])).toEqual({
+    kubeconfig: undefined,
+    context: undefined,
+    namespace: 'from-environment',
+    host: '127.0.0.1',
+    metricsPort: 9090,
+    leaderElect: true,
+    leaseDuration: 30_000,
+    logLevel: 'info',
+    certificates: undefined,
+  })
+  vi.unstubAllEnvs()
 })
 
 test('help is of the controller, and the other help names it', async () => {

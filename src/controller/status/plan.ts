@@ -6,6 +6,7 @@ import { conditionOf, type Statement, timeOf, transition, withConditions } from 
 import { HEALTH_CHECKS } from './health-checks.ts'
 import type { Fault, SecretReport } from './inspect.ts'
 import { READY_REASONS } from './reasons.ts'
+import { isRotation } from './revision.ts'
 
 export interface StatusInput {
   readonly spec: CredentialSpec
@@ -83,7 +84,7 @@ function rotation(
 ): Pick<CredentialStatus, 'revision' | 'lastRotated'> {
   if (secret === undefined) return {}
   const known = before?.revision
-  const isRotated = known !== undefined && known !== secret.revision
+  const isRotated = known !== undefined && isRotation(known, secret.revision)
   return { revision: secret.revision, ...(isRotated && { lastRotated: timeOf(now) }) }
 }
 

@@ -13,8 +13,8 @@ interface KeySecret extends KubeObject {
 export class RevisionKeyError extends Error {}
 
 /**
- * The key that revisions are made with: made once for a cluster, by whoever comes first. With another key every revision would
- * look like a rotation, so a key that cannot be read is an error and is not replaced.
+ * The key that revisions are made with: made once for a cluster, by whoever comes first. With another key a rotation in between
+ * would not be seen, so a key that cannot be used is an error and is not replaced.
  */
 export async function revisionKey(
   client: Pick<KubeClient, 'get' | 'create'>,
@@ -61,7 +61,7 @@ function keyIn({ data }: KeySecret, namespace: string): Buffer {
   const key = Buffer.from(data?.key ?? '', 'base64')
   if (key.length < KEY_BYTES) {
     throw new RevisionKeyError(
-      `Secret ${namespace}/${REVISION_KEY_SECRET} has no key of ${KEY_BYTES} bytes under "key": put the old one back, or delete the Secret and start again to make every credential look rotated.`,
+      `Secret ${namespace}/${REVISION_KEY_SECRET} has no key of ${KEY_BYTES} bytes under "key": put the old one back, or delete the Secret to have a new one made at the next start.`,
     )
   }
   return key

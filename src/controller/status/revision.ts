@@ -1,4 +1,4 @@
-import { createHmac } from 'node:crypto'
+import { createHash, createHmac } from 'node:crypto'
 
 export interface RevisionInput {
   readonly namespace: string
@@ -9,6 +9,8 @@ export interface RevisionInput {
 
 /** 48 bits: two revisions of one Secret are equal by chance once in 10^14 times. */
 const CHARACTERS = 12
+/** In front of them, which key it was made with. */
+const KEY_CHARACTERS = 4
 
 /**
  * Says that the content of a Secret has changed, and nothing else about it. Keyed, since a short value could be found from a plain
@@ -26,5 +28,11 @@ export function revisionOf({ namespace, name, type, content }: RevisionInput, ke
     add(itsKey)
     add(value)
   }
-  return hmac.digest('hex').slice(0, CHARACTERS)
+  const keyId = createHash('sha256').update(key).digest('hex').slice(0, KEY_CHARACTERS)
+  return keyId + hmac.digest('hex').slice(0, CHARACTERS)
+}
+
+/** Whether the content has changed between the two. Made with different keys, they say nothing about each other. */
+export function isRotation(before: string, after: string): boolean {
+  return before !== after && before.slice(0, KEY_CHARACTERS) === after.slice(0, KEY_CHARACTERS)
 }

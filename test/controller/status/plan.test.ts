@@ -7,7 +7,7 @@ import { GRACE_MS, planStatus, SOON_MS, type StatusInput } from '../../../src/co
 const NOW = Date.parse('2026-11-24T12:00:00Z')
 const DAY = 24 * 60 * 60 * 1000
 const SPEC: CredentialSpec = { secretRef: { name: 'wandb-secret' }, type: 'environment' }
-const GOOD: SecretReport = { keys: ['A'], type: 'Opaque', revision: 'aaaaaaaaaaaa', faults: [] }
+const GOOD: SecretReport = { keys: ['A'], type: 'Opaque', revision: '0123aaaaaaaaaaaa', faults: [] }
 
 function plan(input: Partial<StatusInput> = {}) {
   return planStatus({
@@ -52,7 +52,7 @@ test('the first look at a good credential', () => {
         },
       ],
       keys: ['A'],
-      revision: 'aaaaaaaaaaaa',
+      revision: '0123aaaaaaaaaaaa',
     },
     events: [],
     wakeAt: undefined,
@@ -280,15 +280,22 @@ describe('expiry', () => {
 })
 
 describe('rotation', () => {
-  const rotated: SecretReport = { ...GOOD, revision: 'bbbbbbbbbbbb' }
+  const rotated: SecretReport = { ...GOOD, revision: '0123bbbbbbbbbbbb' }
 
   test('is another revision than a known one', () => {
     const first = statusAfter()
     expect(first).not.toHaveProperty('lastRotated')
     const second = statusAfter({ before: first, secret: rotated, now: NOW + DAY })
-    expect(second).toMatchObject({ revision: 'bbbbbbbbbbbb', lastRotated: iso(NOW + DAY) })
+    expect(second).toMatchObject({ revision: '0123bbbbbbbbbbbb', lastRotated: iso(NOW + DAY) })
     const third = statusAfter({ before: second, secret: rotated, generation: 2, now: NOW + 2 * DAY })
     expect(third.lastRotated).toBe(iso(NOW + DAY))
+  })
+
+  test('is not another key of revisions', () => {
+    const otherKey = { ...GOOD, revision: '4567bbbbbbbbbbbb' }
+    const after = statusAfter({ before: statusAfter(), secret: otherKey, now: NOW + DAY })
+    expect(after.revision).toBe(otherKey.revision)
+    expect(after).not.toHaveProperty('lastRotated')
   })
 
   test('is seen across a secret that was away', () => {
