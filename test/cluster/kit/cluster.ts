@@ -137,9 +137,9 @@ async function linkKubectl(folder: string): Promise<void> {
   symlinkSync(await program('kubectl'), join(folder, 'bin', 'kubectl'))
 }
 
+/** Together: the API server waits for etcd, and if that fails, nobody waits any longer. */
 async function startControlPlane(file: ClusterFile): Promise<void> {
-  await startEtcd(file)
-  await startApiServer(file)
+  await Promise.all([startEtcd(file), startApiServer(file)])
 }
 
 async function startContainerdWithImages(file: ClusterFile): Promise<void> {

@@ -44,8 +44,9 @@ export function writeSettings(file: ClusterFile, identities: readonly Identity[]
   writeFileSync(at.tokens, identities.map(row).join(''), secret)
 }
 
+/** Healthy when it resolves. */
 export async function startEtcd({ folder, etcdUrl, etcdPeerUrl }: ClusterFile): Promise<void> {
-  start(folder, 'etcd', await program('etcd'), [
+  const running = start(folder, 'etcd', await program('etcd'), [
     `--data-dir=${paths(folder).etcd}`,
     `--listen-client-urls=${etcdUrl}`,
     `--advertise-client-urls=${etcdUrl}`,
@@ -56,6 +57,7 @@ export async function startEtcd({ folder, etcdUrl, etcdPeerUrl }: ClusterFile): 
     '--unsafe-no-fsync',
     '--log-level=warn',
   ])
+  await until(folder, running, async () => (await fetch(`${etcdUrl}/health`)).ok)
 }
 
 /** Ready when it resolves. */

@@ -1,6 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { type AddressInfo, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -94,7 +95,9 @@ function startTimeByProc(pid: number): string | undefined {
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
       .replace(/^.*\) /s, '')
       .split(' ')
-    return fields[0] === 'Z' ? undefined : fields[19]
+    const [state, threads, started] = [fields[0], Number(fields[17]), fields[19]]
+    // Its first thread may have ended before the others, which still hold its ports.
+    return state === 'Z' && threads <= 1 ? undefined : started
   } catch {
     return undefined
   }
@@ -118,18 +121,32 @@ export async function until(folder: string, running: Running, ready: () => Promi
   }
 }
 
+/**
+ * Below those that systems give to connections (from 32768 on): the port of a server that is started again must not have become
+ * somebody's connection meanwhile.
+ */
+const FIRST_PORT = 20_000
+const LAST_PORT = 32_000
+
 /** Ports of the loopback address that nobody listens on now. */
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer())
-  const ports = await Promise.all(
-    servers.map(
-      (server) =>
-        new Promise<number>((resolve, reject) => {
-          server.once('error', reject)
-          server.listen(0, '127.0.0.1', () => resolve((server.address() as { port: number }).port))
-        }),
-    ),
-  )
+  const servers: Server[] = []
+  while (servers.length < count) {
+    const server = await listening(randomInt(FIRST_PORT, LAST_PORT))
+    if (server) servers.push(server)
+  }
+  const ports = servers.map((server) => (server.address() as AddressInfo).port)
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
   return ports
+}
+
+/** Undefined if the port is taken. */
+function listening(port: number): Promise<Server | undefined> {
+  const server = createServer()
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) =>
+      error.code === 'EADDRINUSE' ? resolve(undefined) : reject(error),
+    )
+    server.listen(port, '127.0.0.1', () => resolve(server))
+  })
 }

@@ -1,4 +1,5 @@
-import type { KubeClient, KubeObject } from '../../../src/kube/client.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type KubeClient, KubeError, type KubeObject } from '../../../src/kube/client.ts'
 
 /** Generous: a loaded machine that pulls up a pod. It is there to end a test that waits for what never comes. */
 const LIMIT_MS = 90_000
@@ -15,19 +16,12 @@ export async function whenObject<T extends KubeObject>(
   limit = LIMIT_MS,
 ): Promise<T> {
   let last: T | undefined
-  const signal = AbortSignal.timeout(limit)
-  try {
-    for await (const object of versions<T>(client, collection, name, signal)) {
-      last = object
-      if (isRight(object)) return object
-    }
-    throw new Error('The watch ended.')
-  } catch (error) {
-    if (!signal.aborted) throw error
-    throw new Error(
-      `${collection}/${name} is not as expected after ${limit / 1000} s: ${JSON.stringify(last, null, 2) ?? 'it is not there'}`,
-    )
+  for await (const object of versions<T>(client, collection, name, AbortSignal.timeout(limit))) {
+    last = object
+    if (object && isRight(object)) return object
   }
+  const seen = JSON.stringify(last, null, 2) ?? 'it is not there'
+  throw new Error(`${collection}/${name} is not as expected after ${limit / 1000} s: ${seen}`)
 }
 
 /** Waits until there is no such object. */
@@ -37,32 +31,41 @@ export async function whenGone(
   name: string,
   limit = LIMIT_MS,
 ): Promise<void> {
-  const path = `${collection}?fieldSelector=metadata.name=${name}`
-  const signal = AbortSignal.timeout(limit)
-  const { items, metadata } = await client.get<{
-    items: KubeObject[]
-    metadata: { resourceVersion: string }
-  }>(path, {
-    signal,
-  })
-  if (items.length === 0) return
-  const events = client.stream(`${path}&watch=true&resourceVersion=${metadata.resourceVersion}`, { signal })
-  for await (const event of events as AsyncIterable<{ type: string }>) if (event.type === 'DELETED') return
-  throw new Error(`${collection}/${name} is still there: the watch ended.`)
+  for await (const object of versions(client, collection, name, AbortSignal.timeout(limit)))
+    if (!object) return
+  throw new Error(`${collection}/${name} is still there after ${limit / 1000} s.`)
 }
 
-/** The object as it is now, and each time that it changes; again from the start when the server ends the watch. */
+/**
+ * The object as it is now, undefined where there is none, and again each time that this changes; until the signal. From the start
+ * when the server ends the watch or goes away; what is wrong with the question itself is thrown.
+ */
 async function* versions<T extends KubeObject>(
   client: KubeClient,
   collection: string,
   name: string,
   signal: AbortSignal,
-): AsyncGenerator<T> {
-  const path = `${collection}?watch=true&fieldSelector=metadata.name=${name}`
-  // Without a resource version a watch begins with what is there.
+): AsyncGenerator<T | undefined> {
+  const path = `${collection}?fieldSelector=metadata.name=${name}`
   while (!signal.aborted)
-    for await (const event of client.stream(path, { signal }) as AsyncIterable<{ type: string; object: T }>) {
-      if (event.type === 'ERROR') break
-      if (event.type !== 'DELETED') yield event.object
+    try {
+      const { items, metadata } = await client.get<List<T>>(path, { signal })
+      yield items[0]
+      const from = `&watch=true&resourceVersion=${metadata.resourceVersion}`
+      for await (const event of client.stream(`${path}${from}`, { signal }) as AsyncIterable<WatchEvent<T>>)
+        yield event.type === 'DELETED' ? undefined : event.object
+    } catch (error) {
+      if (error instanceof KubeError && error.status < 500 && ![410, 429].includes(error.status)) throw error
+      await sleep(50)
     }
+}
+
+interface List<T> {
+  readonly items: readonly T[]
+  readonly metadata: { readonly resourceVersion: string }
+}
+
+interface WatchEvent<T> {
+  readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'
+  readonly object: T
 }
