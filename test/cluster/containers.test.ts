@@ -14,6 +14,7 @@ import { eventually, type OpenWebhook, openWebhook } from '../support/webhook.ts
 import { type Cluster, startCluster } from './kit/cluster.ts'
 import { findProgram, importImage } from './kit/images.ts'
 import { whyNoNode } from './kit/node.ts'
+import { startRegistry } from './kit/registry.ts'
 import { whenObject } from './kit/watch.ts'
 import { apply, collection, type Manifest } from './support/objects.ts'
 import { register } from './support/processes.ts'
@@ -166,6 +167,29 @@ describe.skipIf(reason)(`real containers${reason ? ` (${reason})` : ''}`, () => 
     expect(await logs('changing', 'main')).toBe('second')
   })
 
+  test('an image that needs a login is pulled with the one that is injected, and not without', async () => {
+    const registry = await startRegistry(cluster)
+    const image = await registry.push({ name: IMAGE, busybox: true, cmd: ['sh'] }, 'private/tool:1')
+    const auth = Buffer.from(`${registry.username}:${registry.password}`).toString('base64')
+    await apply(cluster.client, {
+      ...secret('pull-secret', {
+        '.dockerconfigjson': JSON.stringify({ auths: { [registry.address]: { auth } } }),
+      }),
+      type: 'kubernetes.io/dockerconfigjson',
+    })
+    const pulling = { image, imagePullPolicy: 'Always' }
+
+    await create(podOf('without-login', {}, {}, pulling))
+    await whenPod('without-login', ({ status }) =>
+      status.containerStatuses?.some(({ state }) =>
+        /^(ErrImagePull|ImagePullBackOff)$/.test(state.waiting?.reason ?? ''),
+      ),
+    )
+    expect(await outputOf(podOf('with-login', { inject: 'login' }, {}, pulling, 'echo pulled'))).toBe(
+      'pulled\n',
+    )
+  })
+
   // ---- Pods -----------------------------------------------------------------------------------------------------------
 
   async function outputOf(pod: PodManifest): Promise<string> {
@@ -266,6 +290,7 @@ function catalogWith(sshKey: string): Manifest[] {
     credential('late', 'late-secret', { type: 'environment' }),
     secret('changing-secret', { token: 'first' }),
     credential('changing', 'changing-secret', { type: 'file', mountPath: '/changing' }),
+    credential('login', 'pull-secret', { type: 'dockerRegistry' }),
   ]
 }
 
