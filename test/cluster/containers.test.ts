@@ -10,14 +10,14 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
 import { openFolder } from '../../src/store/folder.ts'
 import { writeFolder } from '../support/server.ts'
-import { eventually, type OpenWebhook, openWebhook } from '../support/webhook.ts'
+import { type OpenWebhook, openWebhook } from '../support/webhook.ts'
 import { type Cluster, startCluster } from './kit/cluster.ts'
 import { findProgram, importImage } from './kit/images.ts'
 import { whyNoNode } from './kit/node.ts'
 import { startRegistry } from './kit/registry.ts'
 import { whenObject } from './kit/watch.ts'
+import { register } from './kit/webhooks.ts'
 import { apply, collection, type Manifest } from './support/objects.ts'
-import { register } from './support/processes.ts'
 
 const NAMESPACE = 'containers'
 const IMAGE = 'test.local/ssh:1'
@@ -45,11 +45,7 @@ describe.skipIf(reason)(`real containers${reason ? ` (${reason})` : ''}`, () => 
       'catalog.yaml': catalog.map((manifest) => stringify(manifest)).join('---\n'),
     })
     webhook = await openWebhook({ store: openFolder(folder, { watch: false }).store })
-    await register(cluster.client, { name: 'containers', url: webhook.url, namespaceSelector: IN_NAMESPACE })
-    await eventually('the API server asks the webhook', async () => {
-      const probe = await create(podOf('probe', { inject: 'variables' }, {}), '?dryRun=All')
-      return probe.metadata.annotations?.['credentials.run.ai/injected']
-    })
+    await register(cluster, { name: 'containers', url: webhook.url, ca: webhook.ca, namespaces: [NAMESPACE] })
   })
   afterAll(async () => {
     await webhook?.close()
@@ -219,8 +215,6 @@ describe.skipIf(reason)(`real containers${reason ? ` (${reason})` : ''}`, () => 
     return cluster.kubectl(['logs', '--namespace', NAMESPACE, pod, '--container', container])
   }
 })
-
-const IN_NAMESPACE = { matchLabels: { 'kubernetes.io/metadata.name': NAMESPACE } }
 
 interface PodManifest {
   metadata: { name: string; annotations?: Record<string, string> }

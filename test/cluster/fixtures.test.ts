@@ -19,9 +19,11 @@ import {
   secretValues,
 } from '../support/fixtures.ts'
 import { everyContainer, type PodObject } from '../support/kubelet.ts'
+import { testCertificates } from '../support/server.ts'
 import { eventually } from '../support/webhook.ts'
 import { installCrds } from './install-crds.ts'
 import { sharedCluster } from './kit/shared.ts'
+import { register } from './kit/webhooks.ts'
 import {
   apply,
   collection,
@@ -30,7 +32,7 @@ import {
   type Manifest,
   remove,
 } from './support/objects.ts'
-import { type Process, register, startController, startWebhook } from './support/processes.ts'
+import { type Process, startController, startWebhook } from './support/processes.ts'
 
 const cluster = sharedCluster()
 const { client: kube, kubeconfig } = cluster
@@ -50,20 +52,22 @@ function canBeInACluster({ request, catalog }: Case): boolean {
 
 let webhook: Process
 let controller: Process
-let registration: Manifest
+let unregister: (() => Promise<void>) | undefined
 
 beforeAll(async () => {
   await installCrds(kube)
-  await ensureNamespace(kube, OWNER_NAMESPACE, { fixtures: 'yes' })
+  await ensureNamespace(kube, OWNER_NAMESPACE)
   await ensureNamespace(kube, PLAIN_NAMESPACE)
   controller = await startController(kubeconfig)
   webhook = await startWebhook(kubeconfig)
+  const { ca } = await testCertificates()
+  const namespaces = [...new Set(cases.map(({ request }) => request.namespace))]
+  for (const name of namespaces) await ensureNamespace(kube, name)
   // Policies select pods without an annotation, so all pods of these namespaces are sent.
-  const namespaceSelector = { matchExpressions: [{ key: 'fixtures', operator: 'Exists' }] }
-  registration = await register(kube, { name: 'fixtures', url: webhook.url, namespaceSelector })
+  unregister = await register(cluster, { name: 'fixtures', url: webhook.url, ca, namespaces })
 })
 afterAll(async () => {
-  if (registration) await remove(kube, registration)
+  await unregister?.()
   await Promise.all([webhook?.stop(), controller?.stop()])
 })
 
@@ -189,7 +193,7 @@ async function prepareNamespaces({ request, pod }: Case, manifests: Manifest[]):
     kind === 'Namespace' ? metadata.name : (metadata.namespace ?? []),
   )
   for (const name of new Set([...names, request.namespace]))
-    await ensureNamespace(kube, name, { ...declared.get(name), fixtures: 'yes' })
+    await ensureNamespace(kube, name, declared.get(name))
   const account = pod.spec.serviceAccountName ?? pod.spec.serviceAccount
   if (typeof account === 'string')
     for (const place of [request.namespace, PLAIN_NAMESPACE]) await ensureServiceAccount(kube, place, account)

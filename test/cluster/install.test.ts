@@ -3,12 +3,12 @@ import { createHash, X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { connect } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { startCertManager } from './kit/cert-manager.ts'
 import { type Cluster, startCluster } from './kit/cluster.ts'
 import { whyNoNode } from './kit/node.ts'
 import { say } from './kit/programs.ts'
 import { whenGone, whenObject } from './kit/watch.ts'
-import { renewCertificate, startCertManager } from './support/cert-manager.ts'
-import { installCertManagerCrds } from './support/foreign-crds.ts'
+import { renewCertificate } from './support/cert-manager.ts'
 import { CHART, helm, type Values } from './support/helm.ts'
 import { BASE, CREDENTIAL, importProduct, OWN, podThatAsks, trusted } from './support/installation.ts'
 import { createSteadily } from './support/steadily.ts'
@@ -24,7 +24,6 @@ describe.skipIf(reason)(
     beforeAll(async () => {
       cluster = await startCluster({ node: true })
       await importProduct(cluster)
-      await installCertManagerCrds(cluster)
       stopCertManager = await startCertManager(cluster)
       await cluster.createNamespace(OWN, { 'pod-security.kubernetes.io/enforce': 'restricted' })
       await cluster.createNamespace('team-a')

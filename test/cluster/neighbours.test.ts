@@ -3,58 +3,49 @@
  * a second time, and what came late gets its credentials, with nothing twice.
  */
 
-import { readFileSync } from 'node:fs'
-import { createServer, type Server } from 'node:https'
-import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
-import { json } from 'node:stream/consumers'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { testCertificates } from '../support/server.ts'
-import { eventually } from '../support/webhook.ts'
 import { installCrds } from './install-crds.ts'
 import { sharedCluster } from './kit/shared.ts'
-import { apply, collection, ensureNamespace, type Manifest, remove } from './support/objects.ts'
-import { type Process, register, startWebhook } from './support/processes.ts'
+import { addsSidecar, type FakeWebhook, register, renames, startFakeWebhook } from './kit/webhooks.ts'
+import { apply, collection, ensureNamespace, type Manifest } from './support/objects.ts'
+import { type Process, startWebhook } from './support/processes.ts'
 
 const NAMESPACE = 'neighbours'
-const { client: kube, kubeconfig } = sharedCluster()
+const cluster = sharedCluster()
+const { client: kube, kubeconfig } = cluster
 
 let ours: Process
-const others: Neighbour[] = []
-const registrations: Manifest[] = []
+const others: FakeWebhook[] = []
+const registrations: (() => Promise<void>)[] = []
 
 beforeAll(async () => {
   await installCrds(kube)
   await ensureNamespace(kube, NAMESPACE)
   for (const manifest of CATALOG) await apply(kube, manifest)
   ours = await startWebhook(kubeconfig)
-  others.push(await startNeighbour(addSidecar), await startNeighbour(renamePod))
-  const [sidecar, rename] = others as [Neighbour, Neighbour]
-  const namespaceSelector = { matchLabels: { 'kubernetes.io/metadata.name': NAMESPACE } }
+  const { ca } = await testCertificates()
+  const sidecar = await startFakeWebhook(addsSidecar('late'))
+  const rename = await startFakeWebhook(renames('renamed-'))
+  others.push(sidecar, rename)
   // API servers ask in the order of the names.
   for (const [name, url] of [
     ['neighbours-1-ours', ours.url],
     ['neighbours-2-sidecar', sidecar.url],
     ['neighbours-3-rename', rename.url],
   ] as const)
-    registrations.push(await register(kube, { name, url, namespaceSelector }))
+    registrations.push(await register(cluster, { name, url, ca, namespaces: [NAMESPACE] }))
 })
 afterAll(async () => {
-  for (const registration of registrations) await remove(kube, registration)
+  for (const unregister of registrations) await unregister()
   await ours?.stop()
-  for (const { server } of others) {
-    server.closeAllConnections()
-    server.close()
-  }
+  for (const other of others) await other.stop()
 })
 
 test('a sidecar that comes after us gets its credentials, and nothing comes twice', async () => {
-  const pod = await eventually('all three webhooks take part', async () => {
-    const made = await kube
-      .create<StoredPod>(`${collection('Pod', NAMESPACE)}?dryRun=All`, POD)
-      .catch(() => undefined)
-    return made?.spec.containers.length === 2 && made.metadata.name === 'renamed' ? made : undefined
-  })
+  const pod = await kube.create<StoredPod>(`${collection('Pod', NAMESPACE)}?dryRun=All`, POD)
+  expect(pod.metadata.name).toBe('renamed-train')
+  expect(pod.spec.containers.map(({ name }) => name)).toEqual(['main', 'late'])
   const [main, late] = pod.spec.containers as [StoredContainer, StoredContainer]
   for (const container of [main, late]) {
     expect(container.envFrom, container.name).toEqual([{ secretRef: { name: 'wandb-secret' } }])
@@ -108,40 +99,4 @@ interface StoredContainer {
 interface StoredPod {
   metadata: { name: string; annotations: Record<string, string> }
   spec: { containers: StoredContainer[]; volumes: { name: string }[] }
-}
-
-// ---- The others ------------------------------------------------------------------------------------------------------
-
-interface Neighbour {
-  readonly url: string
-  readonly server: Server
-}
-
-type Change = (pod: StoredPod) => object[]
-
-/** As service meshes do. */
-const addSidecar: Change = ({ spec }) =>
-  spec.containers.some(({ name }) => name === 'late')
-    ? []
-    : [{ op: 'add', path: '/spec/containers/-', value: { name: 'late', image: 'registry.example/proxy:1' } }]
-
-const renamePod: Change = ({ metadata }) =>
-  metadata.name === 'train' ? [{ op: 'replace', path: '/metadata/name', value: 'renamed' }] : []
-
-async function startNeighbour(change: Change): Promise<Neighbour> {
-  const { folder } = await testCertificates()
-  const read = (file: string) => readFileSync(join(folder, file))
-  const server = createServer({ cert: read('tls.crt'), key: read('tls.key') }, async (request, response) => {
-    const review = (await json(request)) as { request: { uid: string; object: StoredPod } }
-    const { uid, object } = review.request
-    const operations = change(object)
-    const patch = Buffer.from(JSON.stringify(operations)).toString('base64')
-    const decision = operations.length > 0 ? { patchType: 'JSONPatch', patch } : {}
-    response.setHeader('content-type', 'application/json')
-    response.end(
-      JSON.stringify({ ...review, request: undefined, response: { uid, allowed: true, ...decision } }),
-    )
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  return { url: `https://127.0.0.1:${(server.address() as AddressInfo).port}/`, server }
 }

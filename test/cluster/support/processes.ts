@@ -1,9 +1,7 @@
-/** The product's own programs against a real cluster, and their registration with its API server. */
+/** The product's own programs against a real cluster. */
 import { once } from 'node:events'
 import { join } from 'node:path'
-import type { KubeClient } from '../../../src/kube/client.ts'
 import { type Run, run, testCertificates } from '../../support/server.ts'
-import { apply, type Manifest } from './objects.ts'
 
 const READY_WITHIN_MS = 30_000
 
@@ -54,55 +52,4 @@ async function started(args: string[]): Promise<Process> {
       return child.exited
     },
   }
-}
-
-export interface Registration {
-  readonly name?: string
-  readonly url: string
-  readonly failurePolicy?: 'Fail' | 'Ignore'
-  readonly namespaceSelector?: object
-  readonly matchConditions?: object[]
-}
-
-/** Tells the API server to send the pods of these namespaces to a webhook on this machine. */
-export async function register(
-  kube: KubeClient,
-  {
-    name = 'credential-injector',
-    url,
-    failurePolicy = 'Fail',
-    namespaceSelector = {},
-    matchConditions,
-  }: Registration,
-): Promise<Manifest> {
-  const { ca } = await testCertificates()
-  const manifest: Manifest = {
-    apiVersion: 'admissionregistration.k8s.io/v1',
-    kind: 'MutatingWebhookConfiguration',
-    metadata: { name },
-    webhooks: [
-      {
-        name: `pods.${name}.example`,
-        clientConfig: { url, caBundle: Buffer.from(ca).toString('base64') },
-        admissionReviewVersions: ['v1', 'v1beta1'],
-        sideEffects: 'None',
-        timeoutSeconds: 5,
-        failurePolicy,
-        reinvocationPolicy: 'IfNeeded',
-        namespaceSelector,
-        ...(matchConditions && { matchConditions }),
-        rules: [
-          {
-            apiGroups: [''],
-            apiVersions: ['v1'],
-            operations: ['CREATE'],
-            resources: ['pods'],
-            scope: 'Namespaced',
-          },
-        ],
-      },
-    ],
-  }
-  await apply(kube, manifest)
-  return manifest
 }
