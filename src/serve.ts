@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
-import { CommandLineEnd, type Config, readConfig } from './config.ts'
+import { CommandLineEnd } from './config/flags.ts'
+import { type Config, readConfig } from './config/serve.ts'
 import { endOnSignal, stayUp } from './process/ending.ts'
 import type { Lifecycle } from './process/lifecycle.ts'
 import { buildOps } from './process/ops.ts'

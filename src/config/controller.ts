@@ -1,21 +1,20 @@
-import { Command, CommanderError, InvalidArgumentError } from 'commander'
-import {
-  CommandLineEnd,
-  LOG_LEVELS,
-  type LogLevel,
-  mistake,
-  namespaceName,
-  portNumber,
-  seconds,
-  variable,
-  WRONG_USAGE,
-} from '../config.ts'
+import { Command, InvalidArgumentError } from 'commander'
 import {
   addCertificateFlags,
   type CertificateFlags,
   type CertificateSettings,
   certificateSettings,
 } from '../controller/certificates/settings.ts'
+import {
+  addCommonFlags,
+  type CommonFlags,
+  clusterOf,
+  type LogLevel,
+  mistake,
+  parseArguments,
+  seconds,
+  variable,
+} from './flags.ts'
 
 /** What `credential-injector controller` was asked to do: flags first, then the environment, then defaults. */
 export interface ControllerConfig {
@@ -36,15 +35,9 @@ export interface ControllerConfig {
   readonly certificates: CertificateSettings | undefined
 }
 
-interface Flags extends CertificateFlags {
-  kubeconfig?: string
-  context?: string
-  namespace: string
-  host: string
-  metricsPort: number
+interface Flags extends CommonFlags, CertificateFlags {
   leaderElect: boolean
   leaseDuration: number
-  logLevel: LogLevel
 }
 
 /**
@@ -53,19 +46,11 @@ interface Flags extends CertificateFlags {
  */
 export function readControllerConfig(argv: readonly string[]): ControllerConfig {
   const program = commandLine()
-  try {
-    program.parse(argv, { from: 'user' })
-  } catch (error) {
-    if (error instanceof CommanderError) throw new CommandLineEnd('', error.exitCode === 0 ? 0 : WRONG_USAGE)
-    throw error
-  }
+  parseArguments(program, argv)
   const flags = program.opts<Flags>()
-  const { kubeconfig, context, namespace, host, metricsPort, leaderElect, leaseDuration, logLevel } = flags
-  if (context !== undefined && kubeconfig === undefined)
-    throw mistake('--context names a context of a kubeconfig: give --kubeconfig FILE too.')
+  const { namespace, host, metricsPort, leaderElect, leaseDuration, logLevel } = flags
   return Object.freeze({
-    kubeconfig,
-    context,
+    ...clusterOf(flags),
     namespace,
     host,
     metricsPort,
@@ -93,41 +78,6 @@ function commandLine(): Command {
     .showHelpAfterError('(credential-injector controller --help explains every flag)')
     .addOption(
       variable(
-        '--kubeconfig <file>',
-        'KUBECONFIG',
-        'how to reach the cluster; the pod’s own service account when absent',
-      ),
-    )
-    .addOption(
-      variable('--context <name>', 'CONTEXT', 'context of the kubeconfig; its current one when absent'),
-    )
-    .addOption(
-      variable(
-        '--namespace <name>',
-        'NAMESPACE',
-        'the injector’s own namespace, which holds the secrets of ClusterCredentials',
-      )
-        .argParser(namespaceName)
-        .default('credential-injector'),
-    )
-    .addOption(
-      variable(
-        '--host <address>',
-        'HOST',
-        'address to listen on; this machine only by default, "::" means every address',
-      ).default('127.0.0.1'),
-    )
-    .addOption(
-      variable(
-        '--metrics-port <number>',
-        'METRICS_PORT',
-        'port of /metrics, /healthz and /readyz, without TLS; 0 takes a free one',
-      )
-        .argParser(portNumber)
-        .default(9090),
-    )
-    .addOption(
-      variable(
         '--leader-elect <yes>',
         'LEADER_ELECT',
         'true: of several instances only the one that holds the Lease writes; false: this is the only one',
@@ -144,13 +94,8 @@ function commandLine(): Command {
         .argParser(leaseSeconds)
         .default(15),
     )
-    .addOption(
-      variable('--log-level <level>', 'LOG_LEVEL', 'least important log line to write')
-        .choices(LOG_LEVELS)
-        .default('info'),
-    )
     .allowExcessArguments(false)
-  return addCertificateFlags(command)
+  return addCertificateFlags(addCommonFlags(command))
 }
 
 function trueOrFalse(text: string): boolean {

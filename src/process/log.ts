@@ -1,5 +1,5 @@
 import { type DestinationStream, destination, type LoggerOptions, pino, stdTimeFunctions } from 'pino'
-import type { LogLevel } from '../config.ts'
+import type { LogLevel } from '../config/flags.ts'
 
 /** A program's log: one JSON object a line, on stderr. */
 export interface BaseLog {

@@ -1,6 +1,6 @@
 import type { DestinationStream } from 'pino'
 import type { NamespaceView } from '../api/catalog.ts'
-import type { LogLevel } from '../config.ts'
+import type { LogLevel } from '../config/flags.ts'
 import type { InjectedCredential, Outcome, Problem } from '../inject/index.ts'
 import { type BaseLog, loggerOn, standardError } from '../process/log.ts'
 import type { Decision } from './admission.ts'

@@ -1,9 +1,10 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { FastifyReply } from 'fastify'
 import { PREFIX } from '../annotations.ts'
+import type { LookedUp, WantedName } from '../api/catalog.ts'
 import type { Pod } from '../api/pod.ts'
 import { type PodPlace, podOf } from '../api/pod-places.ts'
-import { inject, type Outcome, podShapeProblem, presentWarnings } from '../inject/index.ts'
+import { inject, namesMissing, type Outcome, podShapeProblem, presentWarnings } from '../inject/index.ts'
 import type { Refuse } from '../process/errors.ts'
 import type { AdmissionSettings } from './admission.ts'
 import { allow } from './answers.ts'
@@ -29,6 +30,8 @@ export interface Check {
   readonly outcome: CheckOutcome
   /** The most important first. */
   readonly findings: readonly CheckFinding[]
+  /** Names that the store does not have; undefined where nothing was looked at. */
+  readonly missing?: readonly WantedName[]
 }
 
 interface Checker {
@@ -47,15 +50,28 @@ export function createWorkloadCheck({ admission, refuse, metrics, log }: Checker
     const review = reviewIn(body)
     if ('status' in review) return void refuse(reply, review)
     const check = attempt(review)
-    metrics.checked(check)
-    const warnings = presentWarnings(check.findings)
-    const answer = allow(review, { warnings, audit: { outcome: check.outcome, credentials: '' } })
-    reply.header('content-type', 'application/json; charset=utf-8').send(answer)
+    const lookingUp = lookUpFor(review, check)
+    if (lookingUp) void lookingUp.then(({ unchecked }) => answer(review, attempt(review, unchecked), reply))
+    else answer(review, check, reply)
   }
 
-  function attempt(review: Review): Check {
+  /** A workload and its credential may come with one `kubectl apply`: what is missing may only not have been heard of. */
+  function lookUpFor({ namespace }: Review, { missing }: Check): Promise<LookedUp> | undefined {
+    const { reads } = admission
+    if (!reads || !missing || (missing.length === 0 && reads.knowsNamespace(namespace))) return undefined
+    return reads.lookUp(namespace, missing)
+  }
+
+  function answer(review: Review, check: Check, reply: FastifyReply): void {
+    metrics.checked(check)
+    const warnings = presentWarnings(check.findings)
+    const body = allow(review, { warnings, audit: { outcome: check.outcome, credentials: '' } })
+    reply.header('content-type', 'application/json; charset=utf-8').send(body)
+  }
+
+  function attempt(review: Review, unchecked?: LookedUp['unchecked']): Check {
     try {
-      return checkWorkload(review, admission, Date.now())
+      return checkWorkload(review, admission, Date.now(), unchecked)
     } catch (error) {
       metrics.crashed()
       log.crashed(review.uid, error)
@@ -66,13 +82,12 @@ export function createWorkloadCheck({ admission, refuse, metrics, log }: Checker
 
 const NOT_UNDERSTOOD: Check = { outcome: 'NotUnderstood', findings: [] }
 const SKIPPED: Check = { outcome: 'Skipped', findings: [] }
-const CLEAN: Check = { outcome: 'Clean', findings: [] }
-
 /** What is wrong with the pods that a workload will make. Pure; `now` in milliseconds since 1970. */
 export function checkWorkload(
   review: Review,
   { store, excludedNamespaces }: AdmissionSettings,
   now: number,
+  unchecked?: LookedUp['unchecked'],
 ): Check {
   const { namespace, request } = review
   const place = podOf(request.object)
@@ -82,12 +97,14 @@ export function checkWorkload(
   if (podShapeProblem(place.pod) !== undefined) return NOT_UNDERSTOOD
 
   const pod = place.pod as Pod
-  const outcome = inject({ pod, view: store.view(namespace), excludedNamespaces, now })
+  const view = { ...store.view(namespace), unchecked }
+  const outcome = inject({ pod, view, excludedNamespaces, now })
   const findings = [
     ...findingsOf(outcome).map((finding) => withoutNamespace(finding, namespace)),
     ...misplaced(request.object as Workload, place, pod),
   ]
-  return findings.length === 0 ? CLEAN : { outcome: 'Warned', findings }
+  const missing = namesMissing(outcome, pod, view)
+  return { outcome: findings.length === 0 ? 'Clean' : 'Warned', findings, missing }
 }
 
 // ---- What is looked at -----------------------------------------------------------------------------------------------

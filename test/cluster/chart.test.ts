@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { readControllerConfig } from '../../src/config/controller.ts'
-import { readConfig } from '../../src/config.ts'
+import { readConfig } from '../../src/config/serve.ts'
 import { ALL_APIS, CHART, helm, type Rendering, refusal, render, type Values } from './support/helm.ts'
 
 const PEM = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n'

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createKubeClient, type KubeClient } from '../../src/kube/client.ts'
 import { type ClusterCatalog, openCluster } from '../../src/store/cluster.ts'
+import { WORKLOAD_PATH } from '../../src/webhook/workloads.ts'
 import { type FakeApiServer, faults, startFakeApiServer } from '../support/fake-apiserver.ts'
 import { eventually, type OpenWebhook, openWebhook } from '../support/webhook.ts'
 
@@ -83,6 +84,36 @@ describe('a pod that comes before the news', () => {
     const { response } = await create('new')
     expect(response).toMatchObject({ allowed: true, patchType: 'JSONPatch' })
     expect(Buffer.from(response.patch, 'base64').toString()).toContain('"name":"s"')
+  })
+
+  test('a workload that comes before its credential is not warned about', async () => {
+    await open()
+    credential('new')
+    const check = async (name: string) => {
+      const template = {
+        metadata: { annotations: { 'credentials.run.ai/inject': name } },
+        spec: { containers: [{ name: 'main', image: 'i' }] },
+      }
+      const review = {
+        apiVersion: 'admission.k8s.io/v1',
+        kind: 'AdmissionReview',
+        request: {
+          uid: 'u',
+          kind: { group: 'apps', version: 'v1', kind: 'Deployment' },
+          resource: { group: 'apps', version: 'v1', resource: 'deployments' },
+          operation: 'CREATE',
+          namespace: 'team',
+          object: { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'd' }, spec: { template } },
+        },
+      }
+      const answer = await webhook.client.post(JSON.stringify(review), { path: WORKLOAD_PATH })
+      return answer.json().response
+    }
+    expect(await check('new')).toMatchObject({ allowed: true })
+    expect(await check('new')).not.toHaveProperty('warnings')
+    expect((await check('news')).warnings).toEqual([
+      'CredentialNotFound: credential news does not exist; did you mean "new"?',
+    ])
   })
 
   test('of its namespace gets what is offered there', async () => {

@@ -1,5 +1,16 @@
 import { statSync } from 'node:fs'
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { Command } from 'commander'
+import {
+  addCommonFlags,
+  type CommonFlags,
+  clusterOf,
+  type LogLevel,
+  mistake,
+  parseArguments,
+  portNumber,
+  seconds,
+  variable,
+} from './flags.ts'
 
 /** What the process was asked to do: flags first, then the environment, then defaults. Read once, never changed. */
 export interface Config {
@@ -24,32 +35,12 @@ export interface Config {
   readonly logLevel: LogLevel
 }
 
-export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
-export type LogLevel = (typeof LOG_LEVELS)[number]
-
-/** The command line ends here: `message` goes to stderr (empty if commander has printed already), then exit with `exitCode`. */
-export class CommandLineEnd extends Error {
-  readonly exitCode: number
-  constructor(message: string, exitCode: number) {
-    super(message)
-    this.exitCode = exitCode
-  }
-}
-
-export const WRONG_USAGE = 2
-
-interface Flags {
+interface Flags extends CommonFlags {
   catalog?: string
-  kubeconfig?: string
-  context?: string
-  host: string
   port: number
   tlsCert?: string
   tlsKey?: string
-  metricsPort: number
-  namespace: string
   shutdownDelay: number
-  logLevel: LogLevel
 }
 
 /**
@@ -61,15 +52,8 @@ export function readConfig(argv: readonly string[]): Config {
   const program = commandLine((serve) => {
     config = configOf(serve)
   })
-  try {
-    program.parse(argv, { from: 'user' })
-  } catch (error) {
-    // Commander has printed its sentence, or the help, by itself.
-    if (error instanceof CommanderError) throw new CommandLineEnd('', error.exitCode === 0 ? 0 : WRONG_USAGE)
-    throw error
-  }
-  if (config === undefined)
-    throw new CommandLineEnd('Say what to do: credential-injector serve --catalog DIR', WRONG_USAGE)
+  parseArguments(program, argv)
+  if (config === undefined) throw mistake('Say what to do: credential-injector serve --catalog DIR')
   return config
 }
 
@@ -79,7 +63,7 @@ function commandLine(serveAction: (serve: Command) => void): Command {
     .exitOverride()
     .showHelpAfterError('(credential-injector serve --help explains every flag)')
   program.addHelpText('after', OTHER_COMMANDS)
-  program
+  const serve = program
     .command('serve')
     .description('Answer admission reviews over HTTPS at POST /mutate/pods.')
     .addOption(
@@ -90,26 +74,9 @@ function commandLine(serveAction: (serve: Command) => void): Command {
       ),
     )
     .addOption(
-      variable(
-        '--kubeconfig <file>',
-        'KUBECONFIG',
-        'how to reach the cluster; the pod’s own service account when absent',
-      ),
-    )
-    .addOption(
-      variable('--context <name>', 'CONTEXT', 'context of the kubeconfig; its current one when absent'),
-    )
-    .addOption(
       variable('--port <number>', 'PORT', 'port of the webhook; 0 takes a free one')
         .argParser(portNumber)
         .default(8443),
-    )
-    .addOption(
-      variable(
-        '--host <address>',
-        'HOST',
-        'address to listen on; this machine only by default, "::" means every address',
-      ).default('127.0.0.1'),
     )
     .addOption(
       variable(
@@ -120,36 +87,14 @@ function commandLine(serveAction: (serve: Command) => void): Command {
     )
     .addOption(variable('--tls-key <file>', 'TLS_KEY', 'PEM file of its private key'))
     .addOption(
-      variable(
-        '--metrics-port <number>',
-        'METRICS_PORT',
-        'port of /metrics, /healthz and /readyz, without TLS; 0 takes a free one',
-      )
-        .argParser(portNumber)
-        .default(9090, '9090, or a free one if that is taken or --port is 0'),
-    )
-    .addOption(
-      variable(
-        '--namespace <name>',
-        'NAMESPACE',
-        'the injector’s own namespace, which holds the secrets of ClusterCredentials',
-      )
-        .argParser(namespaceName)
-        .default('credential-injector'),
-    )
-    .addOption(
       variable('--shutdown-delay <seconds>', 'SHUTDOWN_DELAY', 'how long to go on answering after SIGTERM')
         .argParser(seconds)
         .default(5),
     )
-    .addOption(
-      variable('--log-level <level>', 'LOG_LEVEL', 'least important log line to write')
-        .choices(LOG_LEVELS)
-        .default('info'),
-    )
+  addCommonFlags(serve, '9090, or a free one if that is taken or --port is 0')
     .addHelpText('after', EXAMPLES)
     .allowExcessArguments(false)
-    .action((_flags: Flags, serve: Command) => serveAction(serve))
+    .action((_flags: Flags, command: Command) => serveAction(command))
   return program
 }
 
@@ -164,10 +109,6 @@ Examples:
 
 const OTHER_COMMANDS = `
   controller [options]  Keep the status of credentials up to date; see credential-injector controller --help.`
-
-export function variable(flags: string, name: string, description: string): Option {
-  return new Option(flags, description).env(`CREDENTIAL_INJECTOR_${name}`)
-}
 
 function configOf(serve: Command): Config {
   const flags = serve.opts<Flags>()
@@ -185,17 +126,16 @@ function configOf(serve: Command): Config {
   })
 }
 
-/** Where the credentials come from. An empty variable is none. */
-function source({ catalog, kubeconfig, context }: Flags): Pick<Config, 'catalog' | 'kubeconfig' | 'context'> {
-  if (catalog && kubeconfig)
+/** Where the credentials come from. */
+function source(flags: Flags): Pick<Config, 'catalog' | 'kubeconfig' | 'context'> {
+  const { catalog } = flags
+  if (catalog && flags.kubeconfig)
     throw mistake(
       'Credentials come from a folder or from a cluster: give --catalog or --kubeconfig, not both.',
     )
-  if (context && !kubeconfig)
-    throw mistake('--context names a context of a kubeconfig: give --kubeconfig FILE too.')
   if (catalog && !statSync(catalog, { throwIfNoEntry: false })?.isDirectory())
     throw mistake(`The catalogue ${catalog} is not a folder: give --catalog a folder with YAML manifests.`)
-  return { catalog: catalog || undefined, kubeconfig: kubeconfig || undefined, context: context || undefined }
+  return { catalog: catalog || undefined, ...clusterOf(flags) }
 }
 
 function tlsFiles({ tlsCert, tlsKey }: Flags): Config['tls'] {
@@ -207,31 +147,4 @@ function tlsFiles({ tlsCert, tlsKey }: Flags): Config['tls'] {
 
 function isDefault(serve: Command, flag: keyof Flags): boolean {
   return serve.getOptionValueSource(flag) === 'default'
-}
-
-export function mistake(sentence: string): CommandLineEnd {
-  return new CommandLineEnd(sentence, WRONG_USAGE)
-}
-
-export function portNumber(text: string): number {
-  const port = Number(text)
-  if (!/^\d+$/.test(text) || port > 65535)
-    throw new InvalidArgumentError('A port is a number from 0 to 65535.')
-  return port
-}
-
-export function seconds(text: string): number {
-  const value = Number(text)
-  if (!/^\d+(\.\d+)?$/.test(text) || value > 3600)
-    throw new InvalidArgumentError('Write seconds from 0 to 3600, such as 5 or 0.5.')
-  return value
-}
-
-export function namespaceName(text: string): string {
-  if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(text)) {
-    throw new InvalidArgumentError(
-      'A namespace has lower-case letters, digits and "-", such as credential-injector.',
-    )
-  }
-  return text
 }
