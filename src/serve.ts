@@ -34,7 +34,8 @@ async function serve(config: Config): Promise<void> {
   endOnSignal(lifecycle, async () => {
     // Who has not begun to answer has nobody to wait for.
     if (webhook.server.listening) await webhook.close()
-    else lifecycle.lameDuck = 0
+    // Nobody is sent to this port: it need not wait once more.
+    lifecycle.lameDuck = 0
     await ops.close()
     log.flush()
     process.exit(0)

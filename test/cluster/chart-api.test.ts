@@ -394,13 +394,21 @@ describe('installed', () => {
       .toContain('failed calling webhook')
   })
 
-  test('the command of the operations page lets pods through while nobody answers', async () => {
-    await cluster.kubectl([
-      ...['patch', 'mutatingwebhookconfiguration', OWN, '--type', 'json'],
-      ...['-p', '[{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]'],
-    ])
+  test('the commands of the operations page let pods through while nobody answers, and not any more', async () => {
     const asks = pod('p', { 'credentials.run.ai/inject': 'x' })
+    const set = (policy: string) =>
+      helmHere(['upgrade', OWN, CHART, '--reuse-values', '--set', `admission.failurePolicy=${policy}`])
+    await set('Ignore')
     await expect.poll(async () => (await create('team-a', asks)).code, { timeout: 20_000 }).toBe(0)
+    await set('Fail')
+    await expect.poll(async () => (await create('team-a', asks)).code, { timeout: 20_000 }).not.toBe(0)
+  })
+
+  test('a pod with very many annotations is judged by the keys that there are, and costs no more than others', async () => {
+    const many = Object.fromEntries(Array.from({ length: 5000 }, (_, index) => [`example.com/a${index}`, '']))
+    expect((await create('team-a', pod('p', many))).code).toBe(0)
+    const asks = await create('team-a', pod('p', { ...many, 'credentials.run.ai/inject': 'x' }))
+    expect(asks.stderr).toContain('failed calling webhook')
   })
 })
 

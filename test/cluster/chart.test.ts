@@ -1,6 +1,7 @@
 /** What the chart makes of values, by the real helm; no cluster is asked. Theme by theme. */
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import { KNOWN_ANNOTATIONS, PREFIX } from '../../src/annotations.ts'
 import { readControllerConfig } from '../../src/config/controller.ts'
 import { readConfig } from '../../src/config/serve.ts'
 import { ALL_APIS, CHART, helm, type Rendering, refusal, render, type Values } from './support/helm.ts'
@@ -176,9 +177,8 @@ describe('rights', () => {
   const READ = 'run.ai: credentials,clustercredentials,credentialpolicies: get,list,watch'
   const NAMESPACES = 'core: namespaces: get,list,watch'
   const CONTROLLER = [
-    READ,
-    'run.ai: credentials/status,clustercredentials/status,credentialpolicies/status: update,patch',
-    NAMESPACES,
+    'run.ai: credentials,clustercredentials: get,list,watch',
+    'run.ai: credentials/status,clustercredentials/status: patch',
     'core: secrets: get,list,watch',
     'core: events: create,patch',
   ]
@@ -217,12 +217,12 @@ describe('rights', () => {
     const rendered = await render(SELF_MANAGED)
     expect(rules(rendered, 'ClusterRole', 'credential-injector-controller')).toEqual([
       ...CONTROLLER,
-      'admissionregistration.k8s.io: mutatingwebhookconfigurations [credential-injector]: get,list,watch,update,patch',
-      'admissionregistration.k8s.io: validatingwebhookconfigurations [credential-injector-workloads]: get,list,watch,update,patch',
+      'admissionregistration.k8s.io: mutatingwebhookconfigurations [credential-injector]: get,list,watch,patch',
+      'admissionregistration.k8s.io: validatingwebhookconfigurations [credential-injector-workloads]: get,list,watch,patch',
     ])
     expect(rules(rendered, 'Role', 'credential-injector-controller')).toEqual([
       ...OWN_NAMESPACE,
-      'core: secrets [credential-injector-ca,credential-injector-webhook-tls]: update,patch',
+      'core: secrets [credential-injector-ca,credential-injector-webhook-tls]: update',
     ])
   })
 
@@ -230,7 +230,7 @@ describe('rights', () => {
     const rendered = await render({ ...SELF_MANAGED, workloadCheck: { enabled: false } })
     expect(rules(rendered, 'ClusterRole', 'credential-injector-controller')).toEqual([
       ...CONTROLLER,
-      'admissionregistration.k8s.io: mutatingwebhookconfigurations [credential-injector]: get,list,watch,update,patch',
+      'admissionregistration.k8s.io: mutatingwebhookconfigurations [credential-injector]: get,list,watch,patch',
     ])
   })
 
@@ -463,9 +463,31 @@ describe('pods', () => {
   })
 })
 
+describe('the heap', () => {
+  const optionsOf = async (webhook: Values) => {
+    const { containers } = (await render({ webhook })).one('Deployment', 'credential-injector-webhook').spec
+      .template.spec
+    return containers[0].env
+      ?.filter(({ name }: any) => name === 'NODE_OPTIONS')
+      .map(({ value }: any) => value)
+  }
+
+  test('has its part of the memory limit, unless somebody says otherwise or there is no limit', async () => {
+    expect(await optionsOf({ resources: { limits: { memory: '1Gi' } } })).toEqual([
+      '--max-old-space-size=716',
+    ])
+    const extraEnv = [{ name: 'NODE_OPTIONS', value: '--max-old-space-size=200' }]
+    expect(await optionsOf({ extraEnv })).toEqual(['--max-old-space-size=200'])
+    expect((await optionsOf({ resources: null })) ?? []).toEqual([])
+  })
+})
+
 describe('registration', () => {
   const HAS_ANNOTATION =
-    "has(object.metadata.annotations) && object.metadata.annotations.exists(k, k.startsWith('credentials.run.ai/'))"
+    'has(object.metadata.annotations) && (size(object.metadata.annotations) <= 1000' +
+    " ? object.metadata.annotations.exists(k, k.startsWith('credentials.run.ai/'))" +
+    ` : [${KNOWN_ANNOTATIONS.map((key) => `'${key.slice(PREFIX.length)}'`).join(', ')}]` +
+    ".exists(k, ('credentials.run.ai/' + k) in object.metadata.annotations))"
   const NO_MIRROR =
     "!has(object.metadata.annotations) || !('kubernetes.io/config.mirror' in object.metadata.annotations)"
 
@@ -639,6 +661,14 @@ describe('values that contradict each other are refused with a sentence that say
   const budget = (values: Values, replicas = 2) => ({ webhook: { replicas, podDisruptionBudget: values } })
 
   test.each<[Values, string, Rendering?]>([
+    [
+      { webhook: { podLabels: { 'app.kubernetes.io/component': 'x' } } },
+      'webhook.podLabels sets app.kubernetes.io/component, by which Deployments and the Service find their pods',
+    ],
+    [
+      { commonLabels: { 'app.kubernetes.io/name': 'x' } },
+      'commonLabels sets app.kubernetes.io/name, by which Deployments and the Service find their pods: leave it out',
+    ],
     [
       {},
       'certificates.mode is certManager, but this cluster has no cert-manager (no API cert-manager.io/v1): install it first, or set certificates.mode to selfManaged.',

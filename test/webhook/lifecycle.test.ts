@@ -1,6 +1,7 @@
 /** The program as a process, under steady load: what may change beneath it, and its end, without a failed request. */
 import { appendFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { makeCertificates, writeCertificates } from '../../certs/make.ts'
 import { type ApiServerClient, apiServerClient, podAsking, reviewOf } from '../support/client.ts'
@@ -84,7 +85,17 @@ describe('the end', () => {
     const told = load.toldToClose
     await eventually('answers that say goodbye', () => load.toldToClose > told + 50)
     await stop()
-    expect(await server.exited).toEqual({ code: 0, signal: null })
+    await eventually(
+      'no new connections',
+      async () =>
+        await openSocket(server).then(
+          (late) => void late.destroy(),
+          () => true,
+        ),
+    )
+    // It has waited its delay once, and does not wait for it again on its other port.
+    const again = sleep(4000, 'still there', { ref: false })
+    expect(await Promise.race([server.exited, again])).toEqual({ code: 0, signal: null })
   })
 
   test('a review whose body is still coming when the time is up is finished', async () => {

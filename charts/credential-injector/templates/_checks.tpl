@@ -8,6 +8,9 @@ Every sentence says what to do.
 {{- include "credential-injector.checks.monitoring" . -}}
 {{- include "credential-injector.checks.memory" (list "webhook" .Values.webhook) -}}
 {{- include "credential-injector.checks.memory" (list "controller" .Values.controller) -}}
+{{- include "credential-injector.checks.labels" (list "commonLabels" .Values.commonLabels) -}}
+{{- include "credential-injector.checks.labels" (list "webhook.podLabels" .Values.webhook.podLabels) -}}
+{{- include "credential-injector.checks.labels" (list "controller.podLabels" .Values.controller.podLabels) -}}
 {{- if and .Values.priorityClass.create .Values.priorityClass.name -}}
 {{- fail "priorityClass.name names a class that exists already, and priorityClass.create makes one: set create to false, or leave the name out." -}}
 {{- end -}}
@@ -110,10 +113,21 @@ Every sentence says what to do.
 {{- end -}}
 {{- end }}
 
+{{/* Takes (list name labels). */}}
+{{- define "credential-injector.checks.labels" -}}
+{{- $name := index . 0 -}}
+{{- $labels := index . 1 -}}
+{{- range list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" -}}
+  {{- if hasKey $labels . -}}
+    {{- fail (printf "%s sets %s, by which Deployments and the Service find their pods: leave it out, or use fullnameOverride for another name." $name .) -}}
+  {{- end -}}
+{{- end -}}
+{{- end }}
+
 {{/* Takes (list name values). */}}
 {{- define "credential-injector.checks.memory" -}}
 {{- $name := index . 0 -}}
-{{- with (index . 1).resources.limits.memory -}}
+{{- with (((index . 1).resources).limits).memory -}}
 {{- $mebibytes := include "credential-injector.mebibytes" . -}}
 {{- if not $mebibytes -}}
   {{- fail (printf "%s.resources.limits.memory is %q: write an amount such as 384Mi or 1Gi." $name (toString .)) -}}

@@ -74,9 +74,12 @@ The token of the service account, mounted here and not by the account: only the 
 
 {{/* Takes the values of a program. The heap gets 70 % of the memory limit: buffers, code and stacks need the rest. */}}
 {{- define "credential-injector.env" -}}
-{{- with .resources.limits.memory }}
+{{- $given := false -}}
+{{- range .extraEnv }}{{ if eq .name "NODE_OPTIONS" }}{{ $given = true }}{{ end }}{{ end -}}
+{{- $memory := ((.resources).limits).memory -}}
+{{- if and $memory (not $given) }}
 - name: NODE_OPTIONS
-  value: --max-old-space-size={{ mulf 0.7 (include "credential-injector.mebibytes" .) | floor | int }}
+  value: --max-old-space-size={{ mulf 0.7 (include "credential-injector.mebibytes" $memory) | floor | int }}
 {{- end }}
 {{- with .extraEnv }}
 {{ toYaml . }}
@@ -105,8 +108,8 @@ readinessProbe:
   httpGet: { path: /readyz, port: ops }
   periodSeconds: 3
   timeoutSeconds: 2
-  # One failure is enough: a pod that is about to end says so here.
-  failureThreshold: 1
+  # A pod that ends is taken out of the endpoints for that alone. One slow answer of each pod must not leave none.
+  failureThreshold: 3
 livenessProbe:
   httpGet: { path: /healthz, port: ops }
   periodSeconds: 10

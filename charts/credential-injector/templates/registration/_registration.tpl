@@ -38,6 +38,15 @@ caBundle: {{ . }}
 {{- end -}}
 {{- end }}
 
+{{/*
+CEL: whether a map of annotations (an expression) has one of ours. Going through all of them costs the API server time that
+grows with the square of their number, and a request may bring tens of thousands. Nobody has a thousand; whoever does is asked
+for the known keys by name, and only a misspelt one among so many goes without its warning.
+*/}}
+{{- define "credential-injector.registration.hasOurs" -}}
+(size({{ . }}) <= 1000 ? {{ . }}.exists(k, k.startsWith('credentials.run.ai/')) : ['inject', 'containers', 'skip-containers', 'on-conflict', 'opt-out', 'injected'].exists(k, ('credentials.run.ai/' + k) in {{ . }}))
+{{- end }}
+
 {{/* The cluster's own namespaces are never touched: a cluster must be able to start without us, and so must we. */}}
 {{- define "credential-injector.registration.namespaceSelector" -}}
 {{- $own := list "kube-system" "kube-node-lease" "kube-public" .Release.Namespace -}}
