@@ -309,7 +309,9 @@ function hasNamedBehind(claim: Claim, wholeSecrets: Claim[], list: readonly EnvF
 
 function mayOverlap({ credential }: Claim, { credential: other }: Claim): boolean {
   if (credential.secretName === other.secretName) return false
-  return !credential.keys || !other.keys || credential.keys.some((key) => other.keys?.includes(key))
+  if (!credential.keys || !other.keys) return true
+  const keys = new Set(other.keys)
+  return credential.keys.some((key) => keys.has(key))
 }
 
 /** Claims whose secrets come before the container's own, and after them; and claims on secrets that stronger ones load. */

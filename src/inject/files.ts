@@ -164,21 +164,45 @@ function clash(a: FileClaim, b: FileClaim): string | undefined {
   if (folderKey(a.folder) !== folderKey(b.folder))
     return hiddenBy(folderKey(b.folder), a) ?? hiddenBy(folderKey(a.folder), b)
   const sameSecret = a.claim.credential.secretName === b.claim.credential.secretName
+  const others = indexOf(b)
   for (const one of a.files ?? []) {
-    for (const other of b.files ?? []) {
-      const [path, otherPath] = [fileKey(one, a.folder), fileKey(other, a.folder)]
-      const equal = path === otherPath
-      if (
-        equal
-          ? !(sameSecret && one.key === other.key)
-          : isAtOrUnder(path, otherPath) || isAtOrUnder(otherPath, path)
-      ) {
-        return inFolder(a.folder, one.path)
-      }
-    }
+    const path = fileKey(one, a.folder)
+    const equal = others.files.get(path)
+    const isSame = equal !== undefined && sameSecret && equal.key === one.key
+    const meets =
+      (equal && !isSame) || others.folders.has(path) || foldersOf(path).some((way) => others.files.has(way))
+    if (meets) return inFolder(a.folder, one.path)
   }
   return undefined
 }
+
+interface FileIndex {
+  /** By path. */
+  readonly files: ReadonlyMap<string, ClaimedFile>
+  /** Every folder on the way to a file. */
+  readonly folders: ReadonlySet<string>
+}
+
+/** Many credentials with many files may share a folder: each pair is compared by look-ups. */
+const indexes = new WeakMap<FileClaim, FileIndex>()
+
+function indexOf(claim: FileClaim): FileIndex {
+  const known = indexes.get(claim)
+  if (known) return known
+  const entries = (claim.files ?? []).map((file) => [fileKey(file, claim.folder), file] as const)
+  const made = { files: new Map(entries), folders: new Set(entries.flatMap(([path]) => foldersOf(path))) }
+  indexes.set(claim, made)
+  return made
+}
+
+/** `a/b/c` → `a`, `a/b` */
+function foldersOf(path: string): string[] {
+  if (!path.includes('/')) return NO_FOLDERS
+  const segments = path.split('/')
+  return segments.slice(1).map((_, index) => segments.slice(0, index + 1).join('/'))
+}
+
+const NO_FOLDERS: string[] = []
 
 /** Equal for files that are one: Windows does not tell upper from lower case. */
 function fileKey({ path }: ClaimedFile, folder: string): string {

@@ -43,7 +43,7 @@ export function inject({ pod, view, excludedNamespaces, now }: InjectInput): Out
     findings,
   )
   const { claims, optedOut } = claimsOf(pod, request, view, findings)
-  if (exceedsPod(claims, targets)) {
+  if (exceedsPod(claims, targets, view)) {
     findings.deny('InvalidAnnotation', annotationField(INJECT), TOO_MUCH)
     return denied(findings, claims)
   }

@@ -1,3 +1,4 @@
+import { MOST_FINDINGS } from './findings.ts'
 import type { Problem } from './outcome.ts'
 
 /** Kubernetes asks for at most 120 characters a warning, and cuts all of them where they exceed 4096 together. */
@@ -32,7 +33,8 @@ export function presentWarnings(warnings: readonly Finding[]): string[] {
 export function denialMessage(problems: readonly Problem[]): string {
   const lines = problems.map(({ reason, message }) => `${reason}: ${message}`)
   if (lines.length === 1) return within(lines[0] as string, MESSAGE_BYTES)
-  const parts = [`${lines.length} problems with the credentials of this pod:`]
+  const all = problems.length < MOST_FINDINGS ? `${lines.length}` : `${lines.length} or more`
+  const parts = [`${all} problems with the credentials of this pod:`]
   let room = MESSAGE_BYTES - bytes(parts[0] as string) - LEFT_OUT_BYTES
   for (const [index, line] of lines.entries()) {
     const item = `(${index + 1}) ${line}`

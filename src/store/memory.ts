@@ -44,7 +44,10 @@ export function createMemoryStore({ ownerNamespace = DEFAULT_OWNER_NAMESPACE }: 
       const known = views.get(namespace)
       if (known) return known
       shared ??= shareable(contents, ownerNamespace)
-      const view = viewOf(namespace, contents.namespaces.get(namespace), shared, !excluded.has(namespace))
+      const own = contents.namespaces.get(namespace)
+      const view = viewOf(namespace, own, shared, !excluded.has(namespace))
+      // Requests decide which namespaces are asked for: whoever invents names must not fill the memory.
+      if (own === undefined) return view
       if (views.size >= MOST_VIEWS) views.clear()
       views.set(namespace, view)
       return view
@@ -70,8 +73,14 @@ export function createMemoryStore({ ownerNamespace = DEFAULT_OWNER_NAMESPACE }: 
   }
 }
 
-/** Requests decide which namespaces are asked for; whoever invents names must not fill the memory. */
-const MOST_VIEWS = 10_000
+/** A view has an entry for each credential that is offered; most namespaces are quiet, and a view is made in a moment. */
+const MOST_VIEWS = 2000
+
+/**
+ * A Secret with more keys counts as one whose keys are not known: what is compared for each container of each pod must stay
+ * small, and a cluster's status does not list more.
+ */
+const MOST_KEYS = 999
 
 // ---- What is stored --------------------------------------------------------------------------------------------------
 
@@ -245,7 +254,8 @@ function credentialOf(
   secretName: string,
   secret: SecretObject | undefined,
 ): Credential {
-  const { keys, notReady, revision } = observed ?? seen(spec, secretName, secret)
+  const { keys: all, notReady, revision } = observed ?? seen(spec, secretName, secret)
+  const keys = all && all.length > MOST_KEYS ? undefined : all
   return {
     kind,
     name,

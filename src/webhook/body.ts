@@ -8,9 +8,10 @@ const LARGE_BODY_BYTES = 64 * 1024
 /**
  * How many bytes of large reviews may wait in memory at once. From the memory budget of 256 MiB:
  *
- *     256 MiB  limit of the container
+ *     256 MiB  what the process is to stay below; the chart's limit is 384 MiB
  *    − 96 MiB  the process itself with a large catalogue
- *    − 80 MiB  one review of 7 MiB as text and as objects (about ten times its bytes): reviews are judged one at a time
+ *    − 80 MiB  one review of 7 MiB as text and as objects (about ten times its bytes): reviews are judged one at a time,
+ *              and one that waits for a direct read (a second at most) keeps its objects meanwhile
  *    − 16 MiB  what the garbage collector has not got to yet
  *    = 64 MiB  bodies: nine of the largest possible, or fifty of 1.3 MB, twice as many as an API server sends at once
  */

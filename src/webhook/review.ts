@@ -45,8 +45,9 @@ function readRequest(apiVersion: ReviewVersion, request: Fields): Review | strin
     return `${EXPECTED} whose request has its namespace and name as texts.`
 
   const createsPod = operation === 'CREATE' && isPod(kind, resource) && !subResource
-  if (createsPod && !isNamespaceName(namespace))
-    return `${EXPECTED} whose request has the namespace of the pod.`
+  if (createsPod && namespace === '') return `${EXPECTED} whose request has the namespace of the pod.`
+  if (namespace !== '' && !isNamespaceName(namespace))
+    return `${EXPECTED} whose request has the name of a namespace.`
   if (createsPod && !isObject(object)) return `${EXPECTED} whose request has the pod as its object.`
   return {
     apiVersion,

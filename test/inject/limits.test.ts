@@ -1,5 +1,5 @@
 /** What a small request may cost: answers stay in proportion, whatever the pod and its names are. */
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { denialMessage, inject, type Outcome } from '../../src/inject/index.ts'
 import { volumeName, volumeOf } from '../../src/inject/volumes.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
@@ -87,4 +87,64 @@ test('thousands of mounts that look like ours are compared without a search for 
   }))
   judge({ inject: 'files' }, { containers: [{ name: 'main', volumeMounts }], volumes })
   expect(walks).toBeLessThan(10)
+})
+
+describe('secrets with very many keys', () => {
+  const many = (count: number) => Array.from({ length: count }, (_, index) => `KEY_${index}`)
+  const withKeys = (count: number) => {
+    const store = createMemoryStore()
+    for (const name of ['one', 'other']) {
+      const spec = { type: 'environment', secretRef: { name: `${name}-secret` } } as const
+      store.put({ kind: 'Credential', namespace: NAMESPACE, name, spec })
+      store.put({
+        kind: 'Secret',
+        namespace: NAMESPACE,
+        name: `${name}-secret`,
+        type: 'Opaque',
+        keys: many(count),
+      })
+    }
+    return store
+  }
+  const pod = (mode: string) => ({
+    metadata: { annotations: { 'credentials.run.ai/inject': 'one', 'credentials.run.ai/on-conflict': mode } },
+    spec: {
+      containers: containers(100).map((one) => ({
+        ...one,
+        envFrom: [{ secretRef: { name: 'other-secret' } }],
+      })),
+    },
+  })
+  const outcomeFor = (count: number, mode: string) =>
+    inject({ pod: pod(mode), view: withKeys(count).view(NAMESPACE), excludedNamespaces: new Set(), now: 0 })
+
+  test('a thousand and more are taken for unknown, so that nothing is compared for each of them', () => {
+    expect(withKeys(999).view(NAMESPACE).credential('one')).toMatchObject({ keys: many(999) })
+    expect(withKeys(1000).view(NAMESPACE).credential('one')).toMatchObject({ keys: undefined })
+    expect(outcomeFor(20_000, 'WorkloadWins')).toMatchObject({ kind: 'Injected', warnings: [] })
+  })
+
+  test('of a conflict for each variable in each container as many are kept as anybody could read', () => {
+    const warned = outcomeFor(900, 'WorkloadWins')
+    expect(warned.kind).toBe('Injected')
+    expect(warned.warnings).toHaveLength(1000)
+    const denied = outcomeFor(900, 'Reject')
+    expect(denied.kind === 'Denied' && denied.problems.length).toBe(1000)
+    expect(denied.kind === 'Denied' && denialMessage(denied.problems)).toMatch(/^1000 or more problems/)
+  })
+
+  test('what would take too long to compare is refused', () => {
+    const view = withKeys(900).view(NAMESPACE)
+    const sources = Array.from({ length: 50 }, () => ({ secretRef: { name: 'other-secret' } }))
+    const spec = { containers: containers(20).map((one) => ({ ...one, envFrom: sources })) }
+    const outcome = inject({ pod: { ...pod('Reject'), spec }, view, excludedNamespaces: new Set(), now: 0 })
+    expect(messagesOf(outcome)).toEqual([expect.stringMatching(/^InvalidAnnotation: so many credentials/)])
+  })
+})
+
+test('namespaces that nobody knows are not remembered', () => {
+  const store = createMemoryStore()
+  store.put({ kind: 'Namespace', name: 'known', labels: {} })
+  expect(store.view('known')).toBe(store.view('known'))
+  expect(store.view('invented')).not.toBe(store.view('invented'))
 })

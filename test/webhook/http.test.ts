@@ -132,6 +132,13 @@ describe('what is no review is refused with a Status that says what was expected
     ['no uid', reviewWith({ uid: '' }), {}, 400, ...BAD],
     ['no pod', reviewWith({ object: null }), {}, 400, ...BAD],
     ['no namespace', reviewWith({ namespace: '' }), {}, 400, ...BAD],
+    [
+      'a namespace that can be none, of something else',
+      reviewWith({ namespace: 'x'.repeat(5000), operation: 'UPDATE' }),
+      {},
+      400,
+      ...BAD,
+    ],
     ['a namespace that can be none', reviewWith({ namespace: 'x'.repeat(5000) }), {}, 400, ...BAD],
     [
       'a pod whose containers are a text',
