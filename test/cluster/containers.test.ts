@@ -17,6 +17,7 @@ import { whyNoNode } from './kit/node.ts'
 import { startRegistry } from './kit/registry.ts'
 import { whenObject } from './kit/watch.ts'
 import { register } from './kit/webhooks.ts'
+import { expectNoSecretInAuditLog } from './support/audit.ts'
 import { apply, collection, type Manifest } from './support/objects.ts'
 
 const NAMESPACE = 'containers'
@@ -185,6 +186,8 @@ describe.skipIf(reason)(`real containers${reason ? ` (${reason})` : ''}`, () => 
       'pulled\n',
     )
   })
+
+  test('no value of a Secret was written into the audit log', () => expectNoSecretInAuditLog(cluster))
 
   // ---- Pods -----------------------------------------------------------------------------------------------------------
 

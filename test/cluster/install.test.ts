@@ -8,6 +8,7 @@ import { type Cluster, startCluster } from './kit/cluster.ts'
 import { whyNoNode } from './kit/node.ts'
 import { say } from './kit/programs.ts'
 import { whenGone, whenObject } from './kit/watch.ts'
+import { expectNoSecretInAuditLog } from './support/audit.ts'
 import { renewCertificate } from './support/cert-manager.ts'
 import { CHART, helm, type Values } from './support/helm.ts'
 import { BASE, CREDENTIAL, importProduct, OWN, podThatAsks, trusted } from './support/installation.ts'
@@ -27,7 +28,14 @@ describe.skipIf(reason)(
       stopCertManager = await startCertManager(cluster)
       await cluster.createNamespace(OWN, { 'pod-security.kubernetes.io/enforce': 'restricted' })
       await cluster.createNamespace('team-a')
-      const secret = ['create', 'secret', 'generic', 'wandb-secret', '--from-literal', 'WANDB_API_KEY=canary']
+      const secret = [
+        'create',
+        'secret',
+        'generic',
+        'wandb-secret',
+        '--from-literal',
+        'WANDB_API_KEY=canary-of-installations',
+      ]
       await cluster.kubectl(['-n', 'team-a', ...secret])
     })
     afterAll(async () => {
@@ -63,7 +71,7 @@ describe.skipIf(reason)(
           /^Credential\/wandb-credentials/,
         )
         await whenObject<any>(cluster.client, pods, name, ({ status }) => status.phase === 'Succeeded')
-        const sum = createHash('sha256').update('canary\n').digest('hex')
+        const sum = createHash('sha256').update('canary-of-installations\n').digest('hex')
         expect(await cluster.kubectl(['-n', 'team-a', 'logs', name])).toContain(sum)
       })
 
@@ -200,6 +208,8 @@ describe.skipIf(reason)(
         ])
       })
     })
+
+    test('no value of a Secret was written into the audit log', () => expectNoSecretInAuditLog(cluster))
   },
 )
 

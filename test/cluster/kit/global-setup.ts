@@ -1,4 +1,5 @@
 import type { TestProject } from 'vitest/node'
+import { expectNoSecretInAuditLog } from '../support/audit.ts'
 import { type Cluster, startCluster } from './cluster.ts'
 import { say } from './programs.ts'
 
@@ -15,5 +16,11 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const cluster: Cluster = await startCluster({ name: 'shared' })
   say(`The shared control plane started in ${((performance.now() - started) / 1000).toFixed(1)} s`)
   project.provide('cluster', cluster.folder)
-  return () => cluster.stop()
+  return async () => {
+    try {
+      await expectNoSecretInAuditLog(cluster)
+    } finally {
+      await cluster.stop()
+    }
+  }
 }
