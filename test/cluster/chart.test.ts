@@ -1,9 +1,10 @@
 /** What the chart makes of values, by the real helm; no cluster is asked. Theme by theme. */
 import { createHash } from 'node:crypto'
-import { describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { KNOWN_ANNOTATIONS, PREFIX } from '../../src/annotations.ts'
 import { readControllerConfig } from '../../src/config/controller.ts'
 import { readConfig } from '../../src/config/serve.ts'
+import { program } from './kit/programs.ts'
 import { ALL_APIS, CHART, helm, type Rendering, refusal, render, type Values } from './support/helm.ts'
 
 const PEM = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n'
@@ -18,6 +19,9 @@ const EVERY_OPTION = {
     { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'extra', namespace: 'credential-injector' } },
   ],
 }
+
+// Where it is not built yet, that takes longer than a test may.
+beforeAll(() => program('helm'))
 
 test('helm lint has nothing to say but that there is no icon', async () => {
   const text = await helm(['lint', CHART, '--strict', '--values', '-'], SELF_MANAGED)

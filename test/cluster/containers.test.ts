@@ -14,7 +14,7 @@ import { type OpenWebhook, openWebhook } from '../support/webhook.ts'
 import { type Cluster, startCluster } from './kit/cluster.ts'
 import { findProgram, importImage } from './kit/images.ts'
 import { whyNoNode } from './kit/node.ts'
-import { startRegistry } from './kit/registry.ts'
+import { type Registry, startRegistry } from './kit/registry.ts'
 import { whenObject } from './kit/watch.ts'
 import { register } from './kit/webhooks.ts'
 import { expectNoSecretInAuditLog } from './support/audit.ts'
@@ -30,6 +30,7 @@ const reason = whyNoNode()
 describe.skipIf(reason)(`real containers${reason ? ` (${reason})` : ''}`, () => {
   let cluster: Cluster
   let webhook: OpenWebhook
+  let registry: Registry
   let catalog: Manifest[]
 
   beforeAll(async () => {
@@ -39,6 +40,7 @@ describe.skipIf(reason)(`real containers${reason ? ` (${reason})` : ''}`, () => 
       busybox: true,
       programs: { '/usr/bin/ssh-keygen': await findProgram('ssh-keygen') },
     })
+    registry = await startRegistry(cluster)
     await cluster.createNamespace(NAMESPACE)
     catalog = catalogWith(newSshKey())
     for (const manifest of catalog) if (manifest.kind === 'Secret') await apply(cluster.client, manifest)
@@ -165,7 +167,6 @@ describe.skipIf(reason)(`real containers${reason ? ` (${reason})` : ''}`, () => 
   })
 
   test('an image that needs a login is pulled with the one that is injected, and not without', async () => {
-    const registry = await startRegistry(cluster)
     const image = await registry.push({ name: IMAGE, busybox: true, cmd: ['sh'] }, 'private/tool:1')
     const auth = Buffer.from(`${registry.username}:${registry.password}`).toString('base64')
     await apply(cluster.client, {
