@@ -356,3 +356,57 @@ test('the faults are in the order of their gravity, and their keys by name', () 
     { reason: 'TrailingLineBreak', keys: ['Z'] },
   ])
 })
+
+describe('a secret with very many keys', () => {
+  const many = (count: number, value = '') =>
+    Object.fromEntries(
+      Array.from({ length: count }, (_, index) => [`K${String(index).padStart(5, '0')}`, value]),
+    )
+
+  test('is looked at in part, what the credential names first', () => {
+    const found = report(VARIABLES, many(60_000))
+    expect(found.faults).toMatchObject([{ reason: 'EmptyValue' }])
+    expect(found.faults[0]?.keys).toHaveLength(2000)
+    expect(found.unchecked).toBe(58_000)
+    const variables = [{ name: 'A', key: 'K59999' }]
+    const named = report({ ...FILES, variables }, { ...many(59_999, 'a'), K59999: '' })
+    expect(named.faults).toEqual([{ reason: 'EmptyValue', keys: ['K59999'] }])
+  })
+
+  test('is not even read beyond that', () => {
+    const reads = (count: number) => {
+      let its = 0
+      const content = new Map(Object.keys(many(count)).map((key) => [key, Buffer.alloc(0)]))
+      content.get = (key) => {
+        its++
+        return Map.prototype.get.call(content, key)
+      }
+      inspect(VARIABLES, { namespace: 'team', name: 's', type: 'Opaque', content }, KEY)
+      return its
+    }
+    expect([reads(3000), reads(30_000)]).toEqual([2000, 2000])
+  })
+
+  test('leaves few names behind, and those that readiness needs', () => {
+    const spec = { ...VARIABLES, variables: [{ name: 'A', key: 'K59999' }, { name: 'B' }] }
+    const secret = report(spec, many(60_000, 'a'))
+    expect(secret.keys).toHaveLength(1001)
+    const { status } = planStatus({
+      spec,
+      generation: 1,
+      namespace: 'team',
+      before: undefined,
+      secret,
+      now: 0,
+    })
+    expect(status?.conditions?.[0]?.message).toContain('Secret s lacks key B.')
+    expect(status?.keys).toHaveLength(1000)
+    expect(status?.keys?.at(-1)).toBe('K00999')
+    expect(secret.unchecked).toBe(0)
+  })
+})
+
+test('a value of nothing but beginnings of PEM blocks is gone through once', () => {
+  const value = '-----BEGIN A-----\n'.repeat(50_000)
+  expect(faults(FILES, { 'a.pem': value })).toEqual(['InvalidPem a.pem'])
+})
