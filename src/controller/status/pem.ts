@@ -1,7 +1,7 @@
 /** Keys and certificates in text form, as far as they can be checked without using them. */
 import { createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto'
 
-const PRIVATE_KEY_NAME = /^id_[a-z0-9_-]+$|^ssh-privatekey$|^tls\.key$/
+const PRIVATE_KEY_NAME = /^id_(?:rsa|dsa|ecdsa|ed25519)(?:_sk)?$|^ssh-privatekey$|^tls\.key$/
 
 /** Names that tools give to private keys and to nothing else. */
 export function hasPrivateKeyName(key: string): boolean {
@@ -31,6 +31,11 @@ export function isEncryptedKey(value: Buffer): boolean {
 /** A whole one in the form that ssh-keygen writes. */
 export function isOpensshKey(value: Buffer): boolean {
   return value.includes(`-----BEGIN ${OPENSSH}-----`) && isPrivateKey(value)
+}
+
+/** Of the form that ssh-keygen writes, in which ssh takes no other line ends; in the older ones it does. */
+export function hasWindowsLineEnds(value: Buffer): boolean {
+  return value.includes(`-----BEGIN ${OPENSSH}-----\r\n`) || value.includes(`-----END ${OPENSSH}-----\r\n`)
 }
 
 /** False only if both can be read and do not belong together. */
