@@ -270,6 +270,12 @@ const CASES: [title: string, spec: CredentialSpec, values: Values, expected: str
     [],
   ],
   [
+    'a registry with a path of several lines',
+    { ...LOGIN, registry: 'a.com' },
+    { [DOCKER]: dockerConfig(`a.com${'/'.repeat(50_000)}\n/`) },
+    [],
+  ],
+  [
     'another registry',
     { ...LOGIN, registry: 'a.com' },
     { [DOCKER]: dockerConfig('b.com') },
@@ -480,6 +486,13 @@ describe('a secret with very many keys', () => {
     expect(status?.keys?.at(-1)).toBe('K00999')
     expect(secret.unchecked).toBe(0)
   })
+})
+
+test('of a very long list of PEM blocks the first 500 are read', () => {
+  const broken = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'
+  const list = (count: number) => ({ 'ca.pem': cert.repeat(count) + broken })
+  expect(faults(FILES, list(499))).toEqual(['InvalidPem ca.pem'])
+  expect(faults(FILES, list(500))).toEqual([])
 })
 
 test('a value of nothing but beginnings of PEM blocks is gone through once', () => {
