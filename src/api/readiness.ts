@@ -1,6 +1,9 @@
 import type { CredentialSpec } from './schema.ts'
 import type { ReadyReason } from './status.ts'
 
+/** So many names of keys `status.keys` has: a Secret can have tens of thousands, and a status is read by everybody. */
+export const MOST_KEYS = 1000
+
 /** What is known of a Secret without its values. */
 export interface SecretFacts {
   /** Names of its keys. */
@@ -36,7 +39,8 @@ export function notReady(
     const message = `Secret ${name} has type ${secret.type}, not kubernetes.io/dockerconfigjson`
     return { reason: 'WrongSecretType', message }
   }
-  const missing = neededKeys(spec, secret).filter((key) => !secret.keys.includes(key))
+  const present = new Set(secret.keys)
+  const missing = neededKeys(spec, secret).filter((key) => !present.has(key))
   if (missing.length === 0) return undefined
   const message = `Secret ${name} lacks ${missing.length === 1 ? 'key' : 'keys'} ${missing.join(', ')}`
   return { reason: 'KeyMissing', message }
@@ -66,18 +70,24 @@ function variableKeys({ variables = [] }: CredentialSpec): string[] {
 export interface UsedKeys {
   readonly variables: ReadonlySet<string>
   readonly files: ReadonlySet<string>
+  /** Those of both that the credential names, rather than takes with all others. */
+  readonly named: ReadonlySet<string>
   /** The key that a registry login is read from. */
   readonly login: string | undefined
 }
 
 export function usedKeys(spec: CredentialSpec, secret: SecretFacts): UsedKeys {
-  const present = (keys: readonly string[]) => new Set(keys.filter((key) => secret.keys.includes(key)))
+  const all = new Set(secret.keys)
+  const present = (keys: readonly string[]) => new Set(keys.filter((key) => all.has(key)))
   const { type, variables, files } = spec
-  if (type === 'dockerRegistry')
-    return { variables: new Set(), files: new Set(), login: LOGIN_KEYS.get(secret.type) }
+  if (type === 'dockerRegistry') {
+    const none = new Set<string>()
+    return { variables: none, files: none, named: none, login: LOGIN_KEYS.get(secret.type) }
+  }
   return {
     variables: present(type === 'environment' && !variables ? secret.keys : variableKeys(spec)),
     files: present(type !== 'file' ? [] : files ? files.map(({ key }) => key) : secret.keys),
+    named: present(neededKeys(spec, secret)),
     login: undefined,
   }
 }

@@ -3,6 +3,9 @@
  * the CRDs. As with schema.ts only the types are used at run time. No value of a Secret belongs here: names and counts only.
  */
 import { z } from 'zod'
+import { MOST_KEYS } from './readiness.ts'
+
+export { MOST_KEYS }
 
 /** Why a credential is ready, or is not. */
 export type ReadyReason = 'SecretFound' | 'SecretNotFound' | 'KeyMissing' | 'WrongSecretType' | 'Expired'
@@ -66,8 +69,11 @@ const credentialFields = {
   ),
   keys: z
     .array(z.string().max(253))
+    .max(MOST_KEYS)
     .optional()
-    .meta({ description: 'Names of the keys of the Secret; absent while it does not exist. Never values.' }),
+    .meta({
+      description: `Names of the keys of the Secret; absent while it does not exist. Never values. The first ${MOST_KEYS} by name: a list of ${MOST_KEYS} may be incomplete.`,
+    }),
   revision: z.string().max(64).optional().meta({
     description:
       'Changes with the content of the Secret: a hash made with a key that only the controller knows.',

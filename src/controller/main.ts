@@ -59,6 +59,24 @@ async function control(config: ControllerConfig): Promise<void> {
     process.exit(0)
   })
 
+  async function run(duty: Duty): Promise<void> {
+    try {
+      await duty.run(leading.signal)
+    } catch (error) {
+      // Not awaited: it waits for all duties, this one too.
+      if (!leading.signal.aborted) void giveUp(duty, error as Error)
+    }
+  }
+
+  /** Whoever is next need not wait for a lease to run out that nobody works under. */
+  async function giveUp({ name }: Duty, { message }: Error): Promise<void> {
+    leading.abort()
+    log.error({}, `the duty ${name} cannot be done: ${message}`)
+    const givenBack = work.then(() => election?.resign())
+    await Promise.race([givenBack, sleep(LAST_WORK_MS)])
+    startAnew(log)
+  }
+
   await watched.synced
   lifecycle.phase = 'ready'
   announce(config, ops, watched)
@@ -66,16 +84,18 @@ async function control(config: ControllerConfig): Promise<void> {
     onWon() {
       if (leading.signal.aborted) return
       log.info({ identity, duties: duties.map(({ name }) => name) }, 'this instance leads')
-      work = Promise.all(duties.map((duty) => run(duty, leading.signal, log)))
+      work = Promise.all(duties.map(run))
     },
     onLost(why) {
       leading.abort()
-      endBadly(log, `this instance does not lead any more (${why}); it ends, to start anew`)
+      log.error({}, `this instance does not lead any more (${why}); it ends, to start anew`)
+      startAnew(log)
     },
   })
 }
 
 /** An API server that does not answer must not hold up the end. */
+const LAST_WORK_MS = 5_000
 const LAST_EVENTS_MS = 2_000
 
 const SYNCING = 'The credentials of the cluster are still being read.'
@@ -188,20 +208,10 @@ function standFor(
   })
 }
 
-async function run(duty: Duty, signal: AbortSignal, log: BaseLog): Promise<void> {
-  try {
-    await duty.run(signal)
-  } catch (error) {
-    if (signal.aborted) return
-    endBadly(log, `the duty ${duty.name} cannot be done: ${(error as Error).message}`)
-  }
-}
-
 /** Exit code of a process that has to be started anew. */
 const START_ANEW = 1
 
-function endBadly(log: BaseLog, why: string): never {
-  log.error({}, why)
+function startAnew(log: BaseLog): never {
   log.flush()
   process.exit(START_ANEW)
 }

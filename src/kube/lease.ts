@@ -72,6 +72,8 @@ export function stand(settings: LeaseSettings): Election {
   let seen: Lease | undefined
   let seenAt = clock.now()
   let renewedAt = 0
+  /** A request to take it is under way, or its answer is not known, or nobody has been told of it yet. */
+  let mayHold = false
 
   const running = run()
   return {
@@ -80,7 +82,7 @@ export function stand(settings: LeaseSettings): Election {
     async resign() {
       end.abort()
       await running
-      if (isLeading()) await giveBack()
+      if (isLeading() || mayHold) await giveBack()
       phase = 'lost'
     },
   }
@@ -96,6 +98,7 @@ export function stand(settings: LeaseSettings): Election {
     }
     if (end.signal.aborted) return
     phase = 'leading'
+    mayHold = false
     settings.onWon()
     await keep()
   }
@@ -131,10 +134,16 @@ export function stand(settings: LeaseSettings): Election {
 
   async function tryToTake(): Promise<boolean> {
     const lease = await read()
-    if (lease === undefined) return write(() => client.create(collection, fresh(), options()))
+    if (lease === undefined) return take(() => client.create(collection, fresh(), options()))
     observe(lease)
     if (!isFree(lease)) return false
-    return write(() => client.replace(path, taken(lease), options()))
+    return take(() => client.replace(path, taken(lease), options()))
+  }
+
+  async function take(request: () => Promise<Lease>): Promise<boolean> {
+    mayHold = true
+    mayHold = await write(request)
+    return mayHold
   }
 
   /** Undefined if there is none. */

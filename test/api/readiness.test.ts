@@ -1,5 +1,5 @@
-import { expect, test } from 'vitest'
-import { notReadyReason, type SecretFacts } from '../../src/api/readiness.ts'
+import { describe, expect, test } from 'vitest'
+import { notReadyReason, type SecretFacts, usedKeys } from '../../src/api/readiness.ts'
 import type { CredentialSpec } from '../../src/api/schema.ts'
 
 const NAMED = { secretRef: { name: 'wandb-secret' } }
@@ -67,4 +67,31 @@ test.each<[string, CredentialSpec, SecretFacts | undefined, string | undefined]>
   ],
 ])('%s', (_title, spec, facts, expected) => {
   expect(notReadyReason(spec, spec.secretRef.name, facts)).toBe(expected)
+})
+
+describe('a secret with very many keys', () => {
+  /** How often a place of the list of keys was looked at. */
+  function work(count: number, look: (facts: SecretFacts) => unknown): number {
+    let reads = 0
+    const keys = new Proxy(
+      Array.from({ length: count }, (_, index) => `K${index}`),
+      {
+        get(target, property, receiver) {
+          if (typeof property === 'string' && /^\d+$/.test(property)) reads++
+          return Reflect.get(target, property, receiver)
+        },
+      },
+    )
+    look({ keys, type: 'Opaque' })
+    return reads
+  }
+  const variables = Array.from({ length: 64 }, (_, index) => ({ name: `X${index}` }))
+
+  test.each<[string, (facts: SecretFacts) => unknown]>([
+    ['all as variables', (facts) => usedKeys(ENVIRONMENT, facts)],
+    ['all as files', (facts) => usedKeys(FILE, facts)],
+    ['some that are missing', (facts) => notReadyReason({ ...ENVIRONMENT, variables }, 's', facts)],
+  ])('is gone through a few times, however many: %s', (_title, look) => {
+    for (const count of [500, 5000]) expect(work(count, look)).toBeLessThanOrEqual(4 * count)
+  })
 })

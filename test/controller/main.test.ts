@@ -140,6 +140,23 @@ test('a duty that cannot be done ends it with exit code 1 and the reason in the 
   expect(child.log().at(-1)?.msg).toMatch(
     /^the duty status cannot be done: Secret credential-injector\/credential-injector-revision-key has no key/,
   )
+  // The next one need not wait for it to run out.
+  expect(lease().spec).toMatchObject({ leaseDurationSeconds: 1 })
+  expect(lease().spec.holderIdentity).toBeUndefined()
+})
+
+test('an API server that is in trouble at the moment of the election does not end it', async () => {
+  putCredential('a')
+  const secrets = '/api/v1/namespaces/credential-injector/secrets'
+  server.fault('get', faults.status(429, 'TooManyRequests'), secrets)
+  server.fault('get', faults.status(500, 'InternalError'), secrets)
+  // The client itself asks once more where a connection was an old one.
+  server.fault('get', faults.cut(), secrets)
+  server.fault('create', faults.status(503, 'ServiceUnavailable'), secrets)
+  const child = controller()
+  await server.received(({ path }) => path.endsWith('/credentials/a/status'))
+  const said = child.log().filter(({ msg }) => /^the key of revisions could not be read/.test(String(msg)))
+  expect(said.length).toBeGreaterThanOrEqual(3)
 })
 
 describe('what it cannot start with ends with a sentence and exit code 2', () => {

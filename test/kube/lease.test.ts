@@ -148,6 +148,27 @@ describe('the lease', () => {
     expect(server.get().spec.holderIdentity).toBe('a')
   })
 
+  test.each<[string, string]>([
+    ['its answer', 'after'],
+    ['the moment after it', 'answered'],
+  ])('won while this process ends is given back: before %s', async (_title, when) => {
+    const [server, time] = [leaseServer(), manualClock()]
+    let ended: Promise<void> | undefined
+    const { create } = server.client
+    server.client.create = async (...request: Parameters<typeof create>) => {
+      const made: any = await create(...request)
+      ended ??= a.resign()
+      if (when === 'after') unreachable()
+      return made
+    }
+    const a = join(server, time.clock, 'a')
+    await time.advance(0)
+    await ended
+    expect(a.log).toEqual([])
+    expect(server.get().spec.holderIdentity).toBeUndefined()
+    expect(server.get().spec.leaseDurationSeconds).toBe(1)
+  })
+
   test.each([
     ['of long ago', '2001-01-01T00:00:00.000000Z'],
     ['of the future', '2099-01-01T00:00:00.000000Z'],

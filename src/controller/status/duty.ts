@@ -45,7 +45,9 @@ export function createStatusDuty(parts: StatusParts): StatusDuty {
     depth: () => queue?.depth() ?? 0,
     idle: () => begun.promise.then(() => queue?.idle()),
     async run(signal) {
-      const key = await revisionKey(parts.client, parts.ownNamespace)
+      const { client, ownNamespace: namespace } = parts
+      const onFailure = (error: Error, retryIn: number) => reportKey(parts, error, retryIn)
+      const key = await revisionKey({ client, namespace, signal, onFailure })
       signal.throwIfAborted()
       const reconciler = createReconciler(parts, key, signal)
       queue = createQueue({
@@ -70,6 +72,14 @@ function report({ metrics, log }: StatusParts, credential: string, error: Error,
   log.warn(
     { credential, problem: error.message, retryInMs: Math.round(retryIn) },
     'the status could not be brought up to date; it is tried again',
+  )
+}
+
+function reportKey({ metrics, log }: StatusParts, { message }: Error, retryIn: number): void {
+  metrics.apiError('reconcile')
+  log.warn(
+    { problem: message, retryInMs: Math.round(retryIn) },
+    'the key of revisions could not be read or made; it is tried again',
   )
 }
 

@@ -8,6 +8,7 @@ import { looksEncodedTwice, looksLikePlaceholder } from './guesses.ts'
 import { isLogin, loginsOf, namesRegistry } from './login.ts'
 import {
   hasPrivateKeyName,
+  hasWindowsLineEnds,
   isEncryptedKey,
   isOpensshKey,
   isPem,
@@ -59,8 +60,8 @@ export const HEALTH_CHECKS = {
     remedy:
       'Under data write base64 once; under stringData, and with kubectl create secret, write the value as it is.',
     stage: 'text',
-    // Some of these keys are base64 text by themselves.
-    finds: ({ value, service }) => service !== 'ngc' && looksEncodedTwice(value),
+    // Whose name says that it is base64 is meant to be.
+    finds: ({ key, value }) => !/b64|base64/i.test(key) && looksEncodedTwice(value),
   },
   NotText: {
     fault: 'The value is not text, so it cannot be a variable.',
@@ -120,29 +121,29 @@ export const HEALTH_CHECKS = {
       asLogin && registry !== undefined && isLogin(value, key) && !namesRegistry(value, registry),
   },
   WindowsLineEnds: {
-    fault: 'The private key has the line ends of Windows, which ssh refuses.',
+    fault: 'The OpenSSH private key has the line ends of Windows, which ssh refuses in this form.',
     remedy: 'Convert the file with dos2unix, then create the Secret again.',
     stage: 'style',
-    finds: (content) => isKeyFile(content) && content.value.includes('\r\n'),
+    finds: ({ value }) => hasWindowsLineEnds(value),
   },
   NoFinalLineBreak: {
-    fault: 'The private key does not end with a line break, which ssh refuses.',
+    fault: 'The OpenSSH private key does not end with a line break, which ssh refuses.',
     remedy: 'Create the Secret from the whole file, with --from-file.',
     stage: 'style',
-    finds: (content) =>
-      isKeyFile(content) && isOpensshKey(content.value) && content.value.at(-1) !== LINE_FEED,
+    // Of a variable programs make a file as they need it.
+    finds: ({ value, asFile }) => asFile && isOpensshKey(value) && value.at(-1) !== LINE_FEED,
   },
   TrailingLineBreak: {
     fault: 'The value ends with a line break, which becomes a part of the variable.',
     remedy: 'Make it with printf %s or --from-literal instead of echo.',
     stage: 'style',
-    finds: ({ value, asVariable, asFile }) => asVariable && !asFile && value.at(-1) === LINE_FEED,
+    finds: (content) => isOneLineVariable(content) && content.value.at(-1) === LINE_FEED,
   },
   SurroundingBlanks: {
     fault: 'The value begins or ends with a blank, which becomes a part of the variable.',
     remedy: 'Remove the blank and create the Secret again.',
     stage: 'style',
-    finds: ({ value, asVariable, asFile }) => asVariable && !asFile && hasSurroundingBlanks(value),
+    finds: (content) => isOneLineVariable(content) && hasSurroundingBlanks(content.value),
   },
 } as const satisfies Record<string, HealthCheck>
 
@@ -173,8 +174,8 @@ function isKeyFile(content: Content): boolean {
   return hasPrivateKeyName(content.key) || content.value.includes('PRIVATE KEY-----')
 }
 
-/** ssh's other files lie beside its keys. */
-const NO_SSH_KEY = /\.pub$|^(known_hosts|config|authorized_keys)/
+/** The other files of ssh and git lie beside keys. */
+const NO_SSH_KEY = /\.pub$|known_hosts|config|credentials|^authorized_keys|^allowed_signers/
 
 function shouldBePrivateKey({ key, asFile, service }: Content): boolean {
   return hasPrivateKeyName(key) || (asFile && service === 'git-ssh' && !NO_SSH_KEY.test(key))
@@ -182,6 +183,11 @@ function shouldBePrivateKey({ key, asFile, service }: Content): boolean {
 
 function shouldBePem(content: Content): boolean {
   return /\.pem$|^tls\.crt$|^ca\.crt$/.test(content.key) && !shouldBePrivateKey(content)
+}
+
+/** Whose text has several lines, such as PEM and JSON, is read by programs that do not mind what is around it. */
+function isOneLineVariable({ value, asVariable, asFile }: Content): boolean {
+  return asVariable && !asFile && !value.toString('latin1').trim().includes('\n')
 }
 
 function hasSurroundingBlanks(value: Buffer): boolean {

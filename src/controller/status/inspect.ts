@@ -1,4 +1,4 @@
-import { notReady, type SecretFacts, type UsedKeys, usedKeys } from '../../api/readiness.ts'
+import { MOST_KEYS, notReady, type SecretFacts, type UsedKeys, usedKeys } from '../../api/readiness.ts'
 import type { CredentialSpec } from '../../api/schema.ts'
 import { type Content, HEALTH_CHECKS, type HealthFault } from './health-checks.ts'
 import { revisionOf } from './revision.ts'
@@ -13,10 +13,20 @@ export interface ReadSecret {
 
 /** What is kept of a Secret: names and faults, no value and no part of one. */
 export interface SecretReport extends SecretFacts {
+  /** The first `MOST_KEYS` by name, and those that the credential names. */
+  readonly keys: readonly string[]
   readonly revision: string
   /** In the order of `HEALTH_CHECKS`. */
   readonly faults: readonly Fault[]
+  /** How many keys the credential uses whose values were not looked at, because they are too many. */
+  readonly unchecked: number
 }
+
+/**
+ * Looking at a value takes time in which the process does nothing else, not even renew its lease; whoever fills a Secret must
+ * not be able to stop it. No real credential has so many keys.
+ */
+export const MOST_CHECKED = 2000
 
 export interface Fault {
   readonly reason: HealthFault
@@ -27,17 +37,30 @@ export interface Fault {
 /** Looks at what this credential uses of the Secret. `key` is the one that revisions are made with. */
 export function inspect(spec: CredentialSpec, secret: ReadSecret, key: Buffer): SecretReport {
   const facts = { keys: [...secret.content.keys()].sort(), type: secret.type }
+  const used = usedKeys(spec, facts)
   const isRightType = notReady(spec, secret.name, facts)?.reason !== 'WrongSecretType'
+  const checked = isRightType ? inOrder(used, facts.keys) : []
   return {
-    ...facts,
+    keys: facts.keys.filter((name, index) => index < MOST_KEYS || used.named.has(name)),
+    type: facts.type,
     revision: revisionOf(secret, key),
-    faults: isRightType ? faultsIn(contentsOf(spec, secret, usedKeys(spec, facts))) : [],
+    faults: faultsIn(contentsOf(spec, secret, used, checked.slice(0, MOST_CHECKED))),
+    unchecked: Math.max(0, checked.length - MOST_CHECKED),
   }
 }
 
-function contentsOf(spec: CredentialSpec, { content }: ReadSecret, used: UsedKeys): Content[] {
-  const isUsed = (key: string) => used.variables.has(key) || used.files.has(key) || used.login === key
-  const keys = [...content.keys()].sort().filter(isUsed)
+/** The keys that are used, by name; those that the credential names before the others. */
+function inOrder({ variables, files, named, login }: UsedKeys, sorted: readonly string[]): string[] {
+  const isUsed = (key: string) => variables.has(key) || files.has(key) || login === key
+  return [...[...named].sort(), ...sorted.filter((key) => isUsed(key) && !named.has(key))]
+}
+
+function contentsOf(
+  spec: CredentialSpec,
+  { content }: ReadSecret,
+  used: UsedKeys,
+  keys: readonly string[],
+): Content[] {
   return keys.map((key) => ({
     key,
     value: content.get(key) as Buffer,
@@ -54,11 +77,16 @@ const CHECKS = Object.entries(HEALTH_CHECKS) as [HealthFault, (typeof HEALTH_CHE
 
 function faultsIn(contents: readonly Content[]): Fault[] {
   const keys = new Map<HealthFault, string[]>()
-  for (const content of contents)
-    for (const reason of faultsOf(content)) keys.set(reason, [...(keys.get(reason) ?? []), content.key])
+  for (const content of contents) {
+    for (const reason of faultsOf(content)) {
+      const found = keys.get(reason)
+      if (found) found.push(content.key)
+      else keys.set(reason, [content.key])
+    }
+  }
   return CHECKS.flatMap(([reason]) => {
     const found = keys.get(reason)
-    return found ? [{ reason, keys: found }] : []
+    return found ? [{ reason, keys: found.sort() }] : []
   })
 }
 

@@ -75,7 +75,8 @@ const DOCKER_HUB = new Set([
 function hostOf(registry: string): string {
   const host = registry
     .replace(/^https?:\/\//, '')
-    .replace(/\/.*$/, '')
+    // All of the rest, line breaks too: a pattern that can fail behind a slash begins anew at every one of them.
+    .replace(/\/[\s\S]*$/, '')
     .toLowerCase()
   return DOCKER_HUB.has(host) ? 'docker.io' : host
 }

@@ -1,7 +1,7 @@
 /** Keys and certificates in text form, as far as they can be checked without using them. */
 import { createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto'
 
-const PRIVATE_KEY_NAME = /^id_[a-z0-9_-]+$|^ssh-privatekey$|^tls\.key$/
+const PRIVATE_KEY_NAME = /^id_(?:rsa|dsa|ecdsa|ed25519)(?:_sk)?$|^ssh-privatekey$|^tls\.key$/
 
 /** Names that tools give to private keys and to nothing else. */
 export function hasPrivateKeyName(key: string): boolean {
@@ -33,6 +33,11 @@ export function isOpensshKey(value: Buffer): boolean {
   return value.includes(`-----BEGIN ${OPENSSH}-----`) && isPrivateKey(value)
 }
 
+/** Of the form that ssh-keygen writes, in which ssh takes no other line ends; in the older ones it does. */
+export function hasWindowsLineEnds(value: Buffer): boolean {
+  return value.includes(`-----BEGIN ${OPENSSH}-----\r\n`) || value.includes(`-----END ${OPENSSH}-----\r\n`)
+}
+
 /** False only if both can be read and do not belong together. */
 export function matchesCertificate(key: Buffer, certificate: Buffer | undefined): boolean {
   if (certificate === undefined) return true
@@ -53,11 +58,39 @@ interface Block {
 
 const OPENSSH = 'OPENSSH PRIVATE KEY'
 
+/** More than the longest lists of authorities have. Each block is parsed, which takes its time. */
+const MOST_BLOCKS = 500
+
+const BEGIN = '-----BEGIN '
+
+/**
+ * None if one of them is not whole, such as that of a file that was cut off. From one block to the next and never back: with a
+ * pattern that looks for the end of every beginning, a value of nothing but beginnings takes minutes.
+ */
 function blocksOf(text: string): Block[] {
-  const found = text.matchAll(/-----BEGIN ([A-Z0-9 ]+)-----\r?\n([\s\S]*?)-----END \1-----/g)
-  const blocks = [...found].map(([block, label = '', body = '']) => ({ label, body, text: block }))
-  // A block without its end is a file that was cut off.
-  return text.split('-----BEGIN ').length - 1 === blocks.length ? blocks : []
+  const blocks: Block[] = []
+  for (let at = text.indexOf(BEGIN); at !== -1; at = text.indexOf(BEGIN, at)) {
+    const block = blockAt(text, at)
+    if (block === undefined) return []
+    if (blocks.length < MOST_BLOCKS) blocks.push(block)
+    at += block.text.length
+  }
+  return blocks
+}
+
+/** No label is longer. */
+const MOST_LABEL = 64
+
+function blockAt(text: string, start: number): Block | undefined {
+  const head = text.slice(start, start + BEGIN.length + MOST_LABEL + '-----\r\n'.length)
+  const [first, label] = /^-----BEGIN ([A-Z0-9 ]+)-----\r?\n/.exec(head) ?? []
+  if (first === undefined || label === undefined) return undefined
+  const bodyStart = start + first.length
+  // Nothing in a body looks like the beginning of a line of its own, so the next one has to be its last.
+  const bodyEnd = text.indexOf('-----', bodyStart)
+  const last = `-----END ${label}-----`
+  if (bodyEnd === -1 || !text.startsWith(last, bodyEnd)) return undefined
+  return { label, body: text.slice(bodyStart, bodyEnd), text: text.slice(start, bodyEnd + last.length) }
 }
 
 function isReadable(block: Block): boolean {

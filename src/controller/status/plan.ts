@@ -1,10 +1,10 @@
 import { isDeepStrictEqual } from 'node:util'
-import { notReady } from '../../api/readiness.ts'
+import { MOST_KEYS, notReady } from '../../api/readiness.ts'
 import type { CredentialSpec } from '../../api/schema.ts'
 import type { Condition, CredentialStatus } from '../../api/status.ts'
 import { conditionOf, type Statement, timeOf, transition, withConditions } from './conditions.ts'
 import { HEALTH_CHECKS } from './health-checks.ts'
-import type { Fault, SecretReport } from './inspect.ts'
+import { type Fault, MOST_CHECKED, type SecretReport } from './inspect.ts'
 import { READY_REASONS } from './reasons.ts'
 import { isRotation } from './revision.ts'
 
@@ -61,7 +61,7 @@ export function planStatus(input: StatusInput): StatusPlan {
     ...before,
     observedGeneration: generation,
     conditions: withConditions(before?.conditions, [ready, healthy]),
-    keys: secret?.keys as string[] | undefined,
+    keys: secret?.keys.slice(0, MOST_KEYS),
     ...rotation(before, secret, now),
   }
   if (secret === undefined) delete status.keys
@@ -165,10 +165,16 @@ function health({ spec, secret }: StatusInput): Said {
     ...(secret.keys.length === 0 && !problem ? [`Secret ${name} is empty. Put the values into it.`] : []),
     ...secret.faults.map(sentenceOf),
   ]
+  const note = uncheckedSentence(secret)
   if (sentences.length === 0)
-    return said('True', 'NothingFound', `Nothing looks wrong with the content of Secret ${name}.`)
+    return said('True', 'NothingFound', `Nothing looks wrong with the content of Secret ${name}.${note}`)
   const reason = problem?.reason ?? secret.faults[0]?.reason ?? 'EmptySecret'
-  return said('False', reason, listed(sentences))
+  return said('False', reason, `${listed(sentences, MOST_MESSAGE_BYTES - note.length)}${note}`)
+}
+
+function uncheckedSentence({ unchecked }: SecretReport): string {
+  if (unchecked === 0) return ''
+  return ` Only ${MOST_CHECKED} of its ${MOST_CHECKED + unchecked} keys were looked at: name the keys that are needed in the credential.`
 }
 
 /** `WANDB_API_KEY: The value is empty. Put …` */
@@ -185,20 +191,25 @@ function shortList(keys: readonly string[]): string {
 }
 
 /** As many sentences as there is room for, and how many are left out. */
-function listed(sentences: readonly string[]): string {
-  const room = MOST_MESSAGE_BYTES - 'And 99 more.'.length
+function listed(sentences: readonly string[], most: number): string {
+  const room = most - ' And 99 more.'.length
   let message = ''
   for (const [index, sentence] of sentences.entries()) {
     const longer = index === 0 ? bounded(sentence, room) : `${message} ${sentence}`
-    if (longer.length > room) return `${message} And ${sentences.length - index} more.`
+    if (Buffer.byteLength(longer) > room) return `${message} And ${sentences.length - index} more.`
     message = longer
   }
   return message
 }
 
-/** Names are ASCII, so characters are bytes. */
+/** In bytes: the type of a Secret may be any text. No half of a character is left at the end. */
 function bounded(message: string, most = MOST_MESSAGE_BYTES): string {
-  return message.length <= most ? message : `${message.slice(0, most - 3)}...`
+  const bytes = Buffer.from(message)
+  if (bytes.length <= most) return message
+  return `${bytes
+    .subarray(0, most - '...'.length)
+    .toString('utf8')
+    .replace(/\ufffd+$/, '')}...`
 }
 
 // ---- Events ----------------------------------------------------------------------------------------------------------

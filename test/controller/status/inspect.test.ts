@@ -70,6 +70,17 @@ const CASES: [title: string, spec: CredentialSpec, values: Values, expected: str
     '<password>\n',
     'replace_me',
     'postgres://ml:<password>@db:5432/ml',
+    'postgres://<user>:<password>@db.company.com:5432/ml?sslmode=require',
+    '<your-token>',
+    '<REDACTED>',
+    '<your-s3-key>',
+    'Bearer <token>',
+    'sk-ant-xxxxxxxxxxxx',
+    'xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx',
+    'hf_****abcd',
+    'yourtoken',
+    '"YOUR_TOKEN_HERE"',
+    'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY',
   ].map((value): (typeof CASES)[number] => [`placeholder ${value}`, FILES, { A: value }, ['Placeholder A']]),
   ...[
     'admin',
@@ -85,13 +96,47 @@ const CASES: [title: string, spec: CredentialSpec, values: Values, expected: str
     'AKIA2E0A8F3B244C9986',
     '2f1a4e5b6c7d8e9f0a1b2c3d4e5f60718293a4b5',
     'wJalrXUtnFEMIK7MDENGbPxRfiCY',
+    'Acme Support <support@keyworks.com>',
+    'Acme <key@keyworks.com>',
+    '<david@x.org>',
+    'kP3<9zIdq>Lm',
+    'P<id>x',
+    '<9zIdq>',
+    '(?<user>…)',
+    '(?P<user>.)',
+    '(?<user>[a-z]+)',
+    '<https://api.company.com/v1/token>',
+    'none',
+    'null',
+    'undefined',
+    'Zm9vxxxxxxxxYmFyMTIzNDU2Nzg5MA',
+    '0 **** cron',
+    'THIS_IS_NO_EXAMPLE',
+    'your-secret-garden-of-roses',
+    `your${'a'.repeat(480)}`,
+    `your-${'key-'.repeat(100)}!`,
     'a...b',
     '/workspace/.cache/huggingface',
     '5432',
     '<settings><user>a</user></settings>',
   ].map((value): (typeof CASES)[number] => [`no placeholder ${value}`, VARIABLES, { A: value }, []]),
 
-  ['base64 twice', VARIABLES, { A: base64('hf_AbCdEfGhIjKlMnOp') }, ['EncodedTwice A']],
+  ['base64 twice', FILES, { a: base64(opensshKey()) }, ['EncodedTwice a']],
+  ['a login in base64 twice', VARIABLES, { A: base64(dockerConfig('a.com')) }, ['EncodedTwice A']],
+  ['what says that it is base64', VARIABLES, { GCP_KEY_B64: base64('{"private_key": "a"}') }, []],
+  ['half of PEM in base64', VARIABLES, { A: base64(pemKey().slice(0, 100)) }, []],
+  [
+    'tokens that are base64 of text',
+    VARIABLES,
+    {
+      ELASTICSEARCH: base64('VuaCfGcBCdbkQm-e5aOx:ui2lp2axTNmsyakw9tvNnw'),
+      GRAFANA: base64('{"k":"T2hVaXhXelZDRTJuN0pKZ0x2UXQ","n":"ci","id":1}'),
+      BASIC: base64('robot:correct horse battery'),
+      JWT: `${base64('{"alg":"HS256"}')}.${base64('{"sub":"robot"}')}.c2lnbmF0dXJl`,
+      OTHER: base64('hf_AbCdEfGhIjKlMnOp'),
+    },
+    [],
+  ],
   [
     'base64 twice, with line breaks',
     FILES,
@@ -124,7 +169,8 @@ const CASES: [title: string, spec: CredentialSpec, values: Values, expected: str
   ['an empty file is said once', FILES, { 'a.json': '' }, ['EmptyValue a.json']],
   ['a placeholder is said once', FILES, { 'a.json': '<service-account-key>' }, ['Placeholder a.json']],
 
-  ['an OpenSSH key', FILES, { id_rsa: opensshKey() }, []],
+  ['an OpenSSH key', FILES, { id_rsa: opensshKey(), id_ed25519_sk: opensshKey() }, []],
+  ['what only begins like one', FILES, { id_token: 'eyJhbGciOiJub25lIn0.e30.', id_deploy: 'a' }, []],
   ['a PEM key', FILES, { id_ecdsa: pemKey() }, []],
   ['ssh-privatekey', FILES, { 'ssh-privatekey': 'a' }, ['InvalidPrivateKey ssh-privatekey']],
   ['the public key in its place', FILES, { id_rsa: 'ssh-rsa AAAAB3Nza a@b\n' }, ['InvalidPrivateKey id_rsa']],
@@ -145,7 +191,15 @@ const CASES: [title: string, spec: CredentialSpec, values: Values, expected: str
   [
     'any name for git-ssh',
     { ...FILES, service: 'git-ssh' },
-    { deploy: 'a', 'deploy.pub': 'b', known_hosts: 'c', config: 'd' },
+    {
+      deploy: 'a',
+      'deploy.pub': 'b',
+      known_hosts: 'c',
+      config: 'd',
+      gitconfig: 'e',
+      ssh_known_hosts: 'f',
+      '.gitconfig': 'g',
+    },
     ['InvalidPrivateKey deploy'],
   ],
   ['files beside a key', FILES, { 'id_rsa.pub': 'ssh-rsa AAAA a@b\n', known_hosts: 'h ssh-rsa A\n' }, []],
@@ -160,7 +214,17 @@ const CASES: [title: string, spec: CredentialSpec, values: Values, expected: str
     'line ends of Windows',
     FILES,
     { id_rsa: crlf(opensshKey()), id_ecdsa: crlf(pemKey()) },
-    ['WindowsLineEnds id_ecdsa id_rsa'],
+    ['WindowsLineEnds id_rsa'],
+  ],
+  [
+    'line ends of Windows where nobody minds',
+    FILES,
+    {
+      'tls.key': crlf(certKey),
+      'tls.crt': crlf(cert),
+      'key.json': crlf(JSON.stringify({ type: 'service_account', private_key: pemKey() }, null, 2)),
+    },
+    [],
   ],
   ['line ends of Windows elsewhere', FILES, { config: 'a\r\nb\r\n' }, []],
   [
@@ -206,6 +270,12 @@ const CASES: [title: string, spec: CredentialSpec, values: Values, expected: str
     [],
   ],
   [
+    'a registry with a path of several lines',
+    { ...LOGIN, registry: 'a.com' },
+    { [DOCKER]: dockerConfig(`a.com${'/'.repeat(50_000)}\n/`) },
+    [],
+  ],
+  [
     'another registry',
     { ...LOGIN, registry: 'a.com' },
     { [DOCKER]: dockerConfig('b.com') },
@@ -240,6 +310,18 @@ const CASES: [title: string, spec: CredentialSpec, values: Values, expected: str
   ],
 
   ['echo', VARIABLES, { A: 'a\n', B: 'b\r\n', C: 'c' }, ['TrailingLineBreak A B']],
+  [
+    'several lines as variable',
+    VARIABLES,
+    {
+      SSH: opensshKey(),
+      SSH_TRIMMED: opensshKey().trimEnd(),
+      PEM: pemKey(),
+      JSON: '{\n  "a": 1\n}\n',
+      BLANKS: '\n{\n  "a": 1\n}\n\n',
+    },
+    [],
+  ],
   ['a line break in a file', FILES, { A: 'a\n' }, []],
   ['a variable that is a file too', { ...FILES, variables: [{ name: 'A' }] }, { A: 'a\n' }, []],
   [
@@ -355,4 +437,65 @@ test('the faults are in the order of their gravity, and their keys by name', () 
     { reason: 'Placeholder', keys: ['C'] },
     { reason: 'TrailingLineBreak', keys: ['Z'] },
   ])
+})
+
+describe('a secret with very many keys', () => {
+  const many = (count: number, value = '') =>
+    Object.fromEntries(
+      Array.from({ length: count }, (_, index) => [`K${String(index).padStart(5, '0')}`, value]),
+    )
+
+  test('is looked at in part, what the credential names first', () => {
+    const found = report(VARIABLES, many(60_000))
+    expect(found.faults).toMatchObject([{ reason: 'EmptyValue' }])
+    expect(found.faults[0]?.keys).toHaveLength(2000)
+    expect(found.unchecked).toBe(58_000)
+    const variables = [{ name: 'A', key: 'K59999' }]
+    const named = report({ ...FILES, variables }, { ...many(59_999, 'a'), K59999: '' })
+    expect(named.faults).toEqual([{ reason: 'EmptyValue', keys: ['K59999'] }])
+  })
+
+  test('is not even read beyond that', () => {
+    const reads = (count: number) => {
+      let its = 0
+      const content = new Map(Object.keys(many(count)).map((key) => [key, Buffer.alloc(0)]))
+      content.get = (key) => {
+        its++
+        return Map.prototype.get.call(content, key)
+      }
+      inspect(VARIABLES, { namespace: 'team', name: 's', type: 'Opaque', content }, KEY)
+      return its
+    }
+    expect([reads(3000), reads(30_000)]).toEqual([2000, 2000])
+  })
+
+  test('leaves few names behind, and those that readiness needs', () => {
+    const spec = { ...VARIABLES, variables: [{ name: 'A', key: 'K59999' }, { name: 'B' }] }
+    const secret = report(spec, many(60_000, 'a'))
+    expect(secret.keys).toHaveLength(1001)
+    const { status } = planStatus({
+      spec,
+      generation: 1,
+      namespace: 'team',
+      before: undefined,
+      secret,
+      now: 0,
+    })
+    expect(status?.conditions?.[0]?.message).toContain('Secret s lacks key B.')
+    expect(status?.keys).toHaveLength(1000)
+    expect(status?.keys?.at(-1)).toBe('K00999')
+    expect(secret.unchecked).toBe(0)
+  })
+})
+
+test('of a very long list of PEM blocks the first 500 are read', () => {
+  const broken = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'
+  const list = (count: number) => ({ 'ca.pem': cert.repeat(count) + broken })
+  expect(faults(FILES, list(499))).toEqual(['InvalidPem ca.pem'])
+  expect(faults(FILES, list(500))).toEqual([])
+})
+
+test('a value of nothing but beginnings of PEM blocks is gone through once', () => {
+  const value = '-----BEGIN A-----\n'.repeat(50_000)
+  expect(faults(FILES, { 'a.pem': value })).toEqual(['InvalidPem a.pem'])
 })

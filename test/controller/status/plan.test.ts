@@ -7,7 +7,13 @@ import { GRACE_MS, planStatus, SOON_MS, type StatusInput } from '../../../src/co
 const NOW = Date.parse('2026-11-24T12:00:00Z')
 const DAY = 24 * 60 * 60 * 1000
 const SPEC: CredentialSpec = { secretRef: { name: 'wandb-secret' }, type: 'environment' }
-const GOOD: SecretReport = { keys: ['A'], type: 'Opaque', revision: '0123aaaaaaaaaaaa', faults: [] }
+const GOOD: SecretReport = {
+  keys: ['A'],
+  type: 'Opaque',
+  revision: '0123aaaaaaaaaaaa',
+  faults: [],
+  unchecked: 0,
+}
 
 function plan(input: Partial<StatusInput> = {}) {
   return planStatus({
@@ -231,6 +237,29 @@ describe('what is wrong', () => {
       / And 2 more\.$/,
     )
   })
+})
+
+test('the message says when not all was looked at', () => {
+  const some = plan({ secret: { ...GOOD, unchecked: 58_000 } }).status
+  expect(healthy(some)).toMatchObject({
+    status: 'True',
+    reason: 'NothingFound',
+    message: expect.stringMatching(/ Only 2000 of its 60000 keys were looked at: name the keys/),
+  })
+  const keys = Array.from({ length: 2000 }, (_, index) => `K${index}`.padEnd(253, 'X'))
+  const faults = (['EmptyValue', 'TrailingLineBreak'] as const).map((reason) => ({ reason, keys }))
+  const { message = '' } = healthy(plan({ secret: { ...GOOD, faults, unchecked: 58_000 } }).status) ?? {}
+  expect(message).toMatch(/ And 1 more\. Only 2000 of its 60000 keys were looked at: /)
+  expect(Buffer.byteLength(message)).toBeLessThanOrEqual(1024)
+})
+
+test('a message is bounded in bytes, whatever the type of the Secret is', () => {
+  const spec: CredentialSpec = { ...SPEC, type: 'dockerRegistry' }
+  const { status } = plan({ spec, secret: { ...GOOD, type: 'ü'.repeat(5000) } })
+  for (const { message } of status?.conditions ?? []) {
+    expect(Buffer.byteLength(message)).toBeLessThanOrEqual(1024)
+    expect(message).not.toContain('\ufffd')
+  }
 })
 
 describe('expiry', () => {
