@@ -1,5 +1,5 @@
 import type { Credential, KnownSecret, Lookup, NamespaceView, Policy, Store } from '../api/catalog.ts'
-import { notReadyReason } from '../api/readiness.ts'
+import { MOST_KEYS, notReadyReason } from '../api/readiness.ts'
 import type { CredentialPolicySpec, CredentialSpec } from '../api/schema.ts'
 import { matchesSelector } from '../api/selector.ts'
 import type { BrokenObject, CatalogObject, ObjectRef, SecretObject, UsableObject } from './objects.ts'
@@ -75,12 +75,6 @@ export function createMemoryStore({ ownerNamespace = DEFAULT_OWNER_NAMESPACE }: 
 
 /** A view has an entry for each credential that is offered; most namespaces are quiet, and a view is made in a moment. */
 const MOST_VIEWS = 2000
-
-/**
- * A Secret with more keys counts as one whose keys are not known: what is compared for each container of each pod must stay
- * small, and a cluster's status does not list more.
- */
-const MOST_KEYS = 999
 
 // ---- What is stored --------------------------------------------------------------------------------------------------
 
@@ -255,7 +249,8 @@ function credentialOf(
   secret: SecretObject | undefined,
 ): Credential {
   const { keys: all, notReady, revision } = observed ?? seen(spec, secretName, secret)
-  const keys = all && all.length > MOST_KEYS ? undefined : all
+  // A list as long as that may be cut, and what is compared for each container of each pod must stay small: it counts as unknown.
+  const keys = all && all.length >= MOST_KEYS ? undefined : all
   return {
     kind,
     name,
