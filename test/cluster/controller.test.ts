@@ -241,7 +241,7 @@ describe('every reason is reached', () => {
     ['an empty secret', {}, [{}], 'SecretFound', 'EmptySecret'],
     ['an empty value', {}, [{ A: '' }], 'SecretFound', 'EmptyValue'],
     ['a placeholder', {}, [{ A: '<api-key>' }], 'SecretFound', 'Placeholder'],
-    ['base64 twice', {}, [{ A: base64(`${CANARY}==plain`) }], 'SecretFound', 'EncodedTwice'],
+    ['base64 twice', {}, [{ A: base64(opensshKey()) }], 'SecretFound', 'EncodedTwice'],
     ['bytes', {}, [{ A: `${CANARY}\0` }], 'SecretFound', 'NotText'],
     ['a byte order mark', {}, [{ A: `\ufeff${CANARY}` }], 'SecretFound', 'ByteOrderMark'],
     ['no JSON', FILE, [{ 'a.json': `{"k": "${CANARY}` }], 'SecretFound', 'InvalidJson'],
