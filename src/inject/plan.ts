@@ -41,20 +41,21 @@ export function exceedsPod(
   targets: readonly Target[],
   view: NamespaceView,
 ): boolean {
-  if (claims.length === 0) return false
-  const entries = sum(claims, ({ listed }) => 1 + listed.length)
+  let entries = 0
+  let variables = 0
+  let files = 0
+  for (const { listed, wholeSecret, folder, credential } of claims) {
+    entries += 1 + listed.length
+    if (wholeSecret) variables += keysOf(credential)
+    if (folder !== undefined) files += credential.spec.files?.length ?? keysOf(credential)
+  }
   if (entries * targets.length > MOST_ENTRIES) return true
-  const variables =
-    entries + sum(claims, ({ wholeSecret, credential }) => (wholeSecret ? keysOf(credential) : 0))
-  const files = sum(claims, ({ folder, credential }) =>
-    folder === undefined ? 0 : (credential.spec.files?.length ?? keysOf(credential)),
-  )
-  const comparisons = sum(targets, ({ container }) => {
-    const loaded = sum(container.envFrom ?? [], ({ secretRef }) =>
-      keysOf(view.knownSecret(secretRef?.name ?? '')),
-    )
-    return variables + loaded + files * (container.volumeMounts?.length ?? 0)
-  })
+  let comparisons = (entries + variables) * targets.length
+  for (const { container } of targets) {
+    comparisons += files * (container.volumeMounts?.length ?? 0)
+    for (const { secretRef } of container.envFrom ?? [])
+      comparisons += keysOf(view.knownSecret(secretRef?.name ?? ''))
+  }
   return comparisons > MOST_COMPARISONS
 }
 
@@ -65,12 +66,6 @@ const MOST_COMPARISONS = 500_000
 
 function keysOf(secret: { readonly keys: readonly string[] | undefined } | undefined): number {
   return secret?.keys?.length ?? 0
-}
-
-function sum<T>(items: readonly T[], of: (item: T) => number): number {
-  let total = 0
-  for (const item of items) total += of(item)
-  return total
 }
 
 /** Decides everything and reports every conflict; changes nothing. */
