@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createKubeClient, type KubeClient } from '../../src/kube/client.ts'
 import { type ClusterCatalog, openCluster } from '../../src/store/cluster.ts'
 import { WORKLOAD_PATH } from '../../src/webhook/workloads.ts'
+import { reviewOf } from '../support/client.ts'
 import { type FakeApiServer, faults, startFakeApiServer } from '../support/fake-apiserver.ts'
 import { eventually, type OpenWebhook, openWebhook } from '../support/webhook.ts'
 
@@ -47,31 +48,12 @@ const policy = (name: string, enforcement: string, credentials: string[], namesp
 const gets = () => server.requests.filter(({ verb }) => verb === 'get').length
 
 async function create(inject: string | undefined, namespace = 'team', annotations: object = {}) {
-  const review = {
-    apiVersion: 'admission.k8s.io/v1',
-    kind: 'AdmissionReview',
-    request: {
-      uid: 'u',
-      kind: { group: '', version: 'v1', kind: 'Pod' },
-      resource: { group: '', version: 'v1', resource: 'pods' },
-      operation: 'CREATE',
-      namespace,
-      name: 'p',
-      object: {
-        apiVersion: 'v1',
-        kind: 'Pod',
-        metadata: {
-          name: 'p',
-          namespace,
-          annotations: {
-            ...annotations,
-            ...(inject !== undefined && { 'credentials.run.ai/inject': inject }),
-          },
-        },
-        spec: { containers: [{ name: 'main', image: 'i' }] },
-      },
-    },
+  const named = { ...annotations, ...(inject !== undefined && { 'credentials.run.ai/inject': inject }) }
+  const pod = {
+    metadata: { name: 'p', namespace, annotations: named },
+    spec: { containers: [{ name: 'main', image: 'i' }] },
   }
+  const review = reviewOf(pod, namespace)
   const answer = await webhook.client.post(JSON.stringify(review))
   const body = JSON.parse(answer.text)
   return { status: answer.status, headers: answer.headers, body, response: body.response }
@@ -94,18 +76,13 @@ describe('a pod that comes before the news', () => {
         metadata: { annotations: { 'credentials.run.ai/inject': name } },
         spec: { containers: [{ name: 'main', image: 'i' }] },
       }
-      const review = {
-        apiVersion: 'admission.k8s.io/v1',
-        kind: 'AdmissionReview',
-        request: {
-          uid: 'u',
-          kind: { group: 'apps', version: 'v1', kind: 'Deployment' },
-          resource: { group: 'apps', version: 'v1', resource: 'deployments' },
-          operation: 'CREATE',
-          namespace: 'team',
-          object: { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'd' }, spec: { template } },
-        },
+      const ofPod = reviewOf({}, 'team')
+      const workload = {
+        kind: { group: 'apps', version: 'v1', kind: 'Deployment' },
+        resource: { group: 'apps', version: 'v1', resource: 'deployments' },
+        object: { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'd' }, spec: { template } },
       }
+      const review = { ...ofPod, request: { ...ofPod.request, ...workload } }
       const answer = await webhook.client.post(JSON.stringify(review), { path: WORKLOAD_PATH })
       return answer.json().response
     }
