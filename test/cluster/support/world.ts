@@ -18,7 +18,7 @@ const RESTLESS: readonly string[] = [
 
 /**
  * All objects of these resources (`secrets`, `deployments.apps`), or of all that can be listed but the restless ones. Without
- * `resourceVersion`, `managedFields` and `status`; with `uid`, so that a thing that was made anew is another one.
+ * `resourceVersion`, times, `managedFields` and `status`; with `uid`, so that a thing that was made anew is another one.
  */
 export async function snapshot(cluster: Cluster, resources?: readonly string[]): Promise<World> {
   const world = new Map<string, object>()
@@ -81,7 +81,8 @@ function placeOf({ metadata: { namespace, name } }: KubeObject): string {
 }
 
 function quiet({ metadata, ...rest }: KubeObject): object {
-  const { resourceVersion: _version, managedFields: _fields, ...kept } = metadata as any
+  // When it was made is said by its uid, without depending on how fast a test is.
+  const { resourceVersion: _, managedFields: _fields, creationTimestamp: _time, ...kept } = metadata as any
   const { status: _status, ...content } = rest as any
   return { metadata: kept, ...content }
 }
