@@ -34,6 +34,8 @@ describe('objects', () => {
   const BASE = [
     'ClusterRole/credential-injector-controller',
     'ClusterRole/credential-injector-edit',
+    'ClusterRole/credential-injector-platform-admin',
+    'ClusterRole/credential-injector-platform-view',
     'ClusterRole/credential-injector-view',
     'ClusterRole/credential-injector-webhook',
     'ClusterRoleBinding/credential-injector-controller',
@@ -86,12 +88,14 @@ describe('objects', () => {
         ...SELF_MANAGED,
         crds: { enabled: false },
         workloadCheck: { enabled: false },
-        rbac: { aggregateToDefaultRoles: false },
+        rbac: { aggregateToDefaultRoles: false, platformRoles: false },
         priorityClass: { create: false },
         webhook: { podDisruptionBudget: { enabled: false } },
       },
       without(
         'ClusterRole/credential-injector-edit',
+        'ClusterRole/credential-injector-platform-admin',
+        'ClusterRole/credential-injector-platform-view',
         'ClusterRole/credential-injector-view',
         'CustomResourceDefinition/clustercredentials.run.ai',
         'CustomResourceDefinition/credentialpolicies.run.ai',
@@ -197,16 +201,23 @@ describe('rights', () => {
     ['in self-managed mode', SELF_MANAGED],
     ['in existing mode', EXISTING],
     ['with every option', EVERY_OPTION],
-  ])('of the webhook, %s: it reads credentials and namespaces, and nothing else', async (_, values) => {
-    const rendered = await render(values)
-    expect(rules(rendered, 'ClusterRole', 'credential-injector-webhook')).toEqual([READ, NAMESPACES])
-    const bound = [...rendered.of('ClusterRoleBinding'), ...rendered.of('RoleBinding')].filter(
-      ({ subjects }) => subjects.some(({ name }: any) => name === 'credential-injector-webhook'),
-    )
-    expect(bound.map(({ roleRef }) => `${roleRef.kind}/${roleRef.name}`)).toEqual([
-      'ClusterRole/credential-injector-webhook',
-    ])
-  })
+  ])(
+    'of the webhook, %s: it reads credentials and namespaces, writes events, and nothing else',
+    async (_, values) => {
+      const rendered = await render(values)
+      expect(rules(rendered, 'ClusterRole', 'credential-injector-webhook')).toEqual([
+        READ,
+        NAMESPACES,
+        'core: events: create,patch',
+      ])
+      const bound = [...rendered.of('ClusterRoleBinding'), ...rendered.of('RoleBinding')].filter(
+        ({ subjects }) => subjects.some(({ name }: any) => name === 'credential-injector-webhook'),
+      )
+      expect(bound.map(({ roleRef }) => `${roleRef.kind}/${roleRef.name}`)).toEqual([
+        'ClusterRole/credential-injector-webhook',
+      ])
+    },
+  )
 
   test.each<[string, Values]>([
     ['by default', {}],
@@ -238,13 +249,19 @@ describe('rights', () => {
     ])
   })
 
-  test('of people: credentials of namespaces, with the roles that they have', async () => {
+  test('of people: credentials of namespaces, with the roles that they have; the cluster’s kinds, for who is bound to them', async () => {
     const rendered = await render({})
     expect(rules(rendered, 'ClusterRole', 'credential-injector-view')).toEqual([
       'run.ai: credentials: get,list,watch',
     ])
     expect(rules(rendered, 'ClusterRole', 'credential-injector-edit')).toEqual([
       'run.ai: credentials: create,update,patch,delete,deletecollection',
+    ])
+    expect(rules(rendered, 'ClusterRole', 'credential-injector-platform-view')).toEqual([
+      'run.ai: clustercredentials,credentialpolicies: get,list,watch',
+    ])
+    expect(rules(rendered, 'ClusterRole', 'credential-injector-platform-admin')).toEqual([
+      'run.ai: clustercredentials,credentialpolicies: get,list,watch,create,update,patch,delete,deletecollection',
     ])
   })
 
@@ -538,7 +555,7 @@ describe('registration', () => {
         failurePolicy: 'Fail',
         matchPolicy: 'Equivalent',
         reinvocationPolicy: 'IfNeeded',
-        sideEffects: 'None',
+        sideEffects: 'NoneOnDryRun',
         timeoutSeconds: 5,
       },
     ])
@@ -550,7 +567,7 @@ describe('registration', () => {
       failurePolicy: 'Ignore',
       reinvocationPolicy: 'Never',
       timeoutSeconds: 12,
-      sideEffects: 'NoneOnDryRun',
+      sideEffects: 'None',
       matchPolicy: 'Exact',
       excludedNamespaces: ['monitoring', 'kube-system'],
       namespaceSelector: {
@@ -568,7 +585,7 @@ describe('registration', () => {
       failurePolicy: 'Ignore',
       reinvocationPolicy: 'Never',
       timeoutSeconds: 12,
-      sideEffects: 'NoneOnDryRun',
+      sideEffects: 'None',
       matchPolicy: 'Exact',
       namespaceSelector: {
         matchLabels: { credentials: 'on' },
