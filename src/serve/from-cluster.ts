@@ -11,7 +11,7 @@ import { type Catalogue, type CatalogueParts, measure } from './catalogue.ts'
 
 /** The objects of a cluster. Rejects with an `AccessError` if there is no way to it; what is only slow or forbidden yet is waited for. */
 export async function fromCluster(
-  choice: AccessChoice,
+  { ownerEvents: tells, ...choice }: AccessChoice & { readonly ownerEvents: boolean },
   { namespace, log, metrics }: CatalogueParts,
 ): Promise<Catalogue> {
   const access = await accessFor(choice)
@@ -31,7 +31,7 @@ export async function fromCluster(
     const why = missing.flatMap((kind) => trouble.problems.get(kind) ?? [])
     return `Still to be read from the cluster: ${missing.join(', ')}${why.map((problem) => `; ${problem}`).join('')}.`
   }
-  const ownerEvents = tellOwners(client, log, metrics)
+  const ownerEvents = tells ? tellOwners(client, log, metrics) : undefined
   const name = `Cluster ${access.server}`
   return { store, reads, ownerEvents, ready: synced, waitingFor, name, status }
 }

@@ -219,6 +219,13 @@ describe('rights', () => {
     },
   )
 
+  test('of the webhook that tells no owners: it only reads', async () => {
+    const rendered = await render({ webhook: { ownerEvents: false } })
+    expect(rules(rendered, 'ClusterRole', 'credential-injector-webhook')).toEqual([READ, NAMESPACES])
+    const { containers } = rendered.one('Deployment', 'credential-injector-webhook').spec.template.spec
+    expect(readConfig(containers[0].args).ownerEvents).toBe(false)
+  })
+
   test.each<[string, Values]>([
     ['by default', {}],
     ['in existing mode', EXISTING],

@@ -1,6 +1,7 @@
 /** What the webhook leaves behind in a real cluster: events for owners, lines in its log, annotations in the API server's audit log. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { KubeObject } from '../../src/kube/client.ts'
+import { apiServerClient, podAsking } from '../support/client.ts'
 import { eventually } from '../support/webhook.ts'
 import { installCrds } from './install-crds.ts'
 import type { Cluster } from './kit/cluster.ts'
@@ -322,6 +323,35 @@ describe('who writes pods writes their owners', () => {
       .filter(({ metadata }) => metadata.namespace !== TEAM)
       .map(({ metadata }) => metadata.uid as string)
   }
+})
+
+test('whoever reaches the port past the API server gets names, and events of what it wrote; nothing else in the cluster changes', async () => {
+  await cluster.client.create(
+    `/apis/run.ai/v1/namespaces/${HOME}/credentials`,
+    credentialNamed('of-the-home'),
+  )
+  const before = await snapshot(cluster)
+  const attacker = apiServerClient({ url: webhook.url(), ca: webhook.ca })
+  const owner = { apiVersion: 'apps/v1', kind: 'Job', name: 'invented', uid: 'invented', controller: true }
+  const metadata = { annotations: { 'credentials.run.ai/inject': 'of-the-hom' }, ownerReferences: [owner] }
+
+  const answer = await attacker.createPod({ ...podAsking(''), metadata }, HOME)
+  await attacker.createPod({ ...podAsking(''), metadata }, 'kube-system')
+  attacker.close()
+
+  // The nearest name is said, as it is to whoever may create pods there.
+  expect(answer).toMatchObject({
+    allowed: false,
+    status: { message: expect.stringContaining('did you mean "of-the-home"?') },
+  })
+  const [event] = await eventually('the event', async () => {
+    const found = await eventsOn('invented', HOME)
+    return found.length > 0 ? found : undefined
+  })
+  expect(event?.message).toBe(answer.status.message)
+  // The cluster's own namespaces are left alone, events included.
+  expect(await eventsOn('invented', 'kube-system')).toEqual([])
+  expect(diff(before, await snapshot(cluster))).toEqual([])
 })
 
 test('it asked the API server for events to be created, and never for one to be read', () => {

@@ -92,6 +92,7 @@ const KINDS = {
   secrets: 'Secret',
 } as const
 
+const SELF_REVIEWS = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews'
 const NAME = 'of-the-rights'
 const CREDENTIAL_SPEC = { secretRef: { name: 'a' }, type: 'environment' }
 
@@ -188,14 +189,11 @@ describe('on a real API server', () => {
   async function mayBySelfReview(person: Person, verb: Verb, what: What): Promise<boolean> {
     const { resource, namespace, subresource } = what
     const group = resource === 'secrets' ? '' : 'run.ai'
-    const { status } = await client(person).create<any>(
-      '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
-      {
-        apiVersion: 'authorization.k8s.io/v1',
-        kind: 'SelfSubjectAccessReview',
-        spec: { resourceAttributes: { verb, group, resource, namespace, subresource } },
-      },
-    )
+    const { status } = await client(person).create<any>(SELF_REVIEWS, {
+      apiVersion: 'authorization.k8s.io/v1',
+      kind: 'SelfSubjectAccessReview',
+      spec: { resourceAttributes: { verb, group, resource, namespace, subresource } },
+    })
     return status.allowed
   }
 
@@ -272,6 +270,23 @@ describe('on a real API server', () => {
     })
     expect(stored.status).toBeUndefined()
     await client('editor').delete(`${collection('Credential', TEAM)}/with-a-status`)
+  })
+
+  test.each([
+    ['admissionregistration.k8s.io', 'mutatingwebhookconfigurations'],
+    ['admissionregistration.k8s.io', 'validatingwebhookconfigurations'],
+    ['admissionregistration.k8s.io', 'validatingadmissionpolicies'],
+    ['admissionregistration.k8s.io', 'validatingadmissionpolicybindings'],
+    ['apiextensions.k8s.io', 'customresourcedefinitions'],
+    ['', 'namespaces'],
+  ])('nobody of them may change what decides about injection: %s %s', async (group, resource) => {
+    for (const person of Object.keys(PEOPLE) as Person[])
+      for (const verb of WRITE) {
+        const { status } = await client(person).create<any>(SELF_REVIEWS, {
+          spec: { resourceAttributes: { verb, group, resource } },
+        })
+        expect(status.allowed, `${person} ${verb}`).toBe(false)
+      }
   })
 
   test('nobody of them may give the platform’s roles to himself', async () => {

@@ -122,12 +122,12 @@ describe('the owner of a refused pod', () => {
   let client: ApiServerClient
   let metrics: () => Promise<string>
 
-  const open = async () => {
+  const open = async (...flags: string[]) => {
     server = await startFakeApiServer()
     server.put('v1/namespaces', { metadata: { name: 'team' } })
     const { folder, ca } = await testCertificates()
     const tls = ['--tls-cert', join(folder, 'tls.crt'), '--tls-key', join(folder, 'tls.key')]
-    const { stdout } = start(kubeconfigOf(server), ...tls, '--shutdown-delay', '0')
+    const { stdout } = start(kubeconfigOf(server), ...tls, '--shutdown-delay', '0', ...flags)
     await eventually('ready', () => stdout().includes('Metrics:'))
     client = apiServerClient({ url: /https:\S+/.exec(stdout())?.[0] as string, ca })
     metrics = async () => (await fetch(/http:\S+metrics/.exec(stdout())?.[0] as string)).text()
@@ -180,6 +180,15 @@ describe('the owner of a refused pod', () => {
         problem: 'no right to create events',
       },
     ])
+  })
+
+  test('is told nothing where that is switched off', async () => {
+    const { requests } = await open('--owner-events', 'false')
+    expect(await client.createPod(pod('nothing'), 'team')).toMatchObject({ allowed: false })
+    client.close()
+    child?.signal('SIGTERM')
+    await child?.exited
+    expect(requests.filter(({ verb }) => !['get', 'list', 'watch'].includes(verb))).toEqual([])
   })
 
   test('an API server that does not answer holds up neither reviews nor the end', async () => {
