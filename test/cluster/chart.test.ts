@@ -462,6 +462,17 @@ describe('pods', () => {
       expect(container[probe].httpGet).toEqual({ path, port: 'ops' })
   })
 
+  test('may be held to the API server by network policies, which let nothing else out', async () => {
+    const apiServer = [{ ipBlock: { cidr: '10.1.2.3/32' } }]
+    const rendered = await render({ networkPolicy: { enabled: true, apiServer } })
+    for (const name of ['webhook', 'controller']) {
+      const { policyTypes, egress } = rendered.one('NetworkPolicy', `credential-injector-${name}`).spec
+      expect(policyTypes).toEqual(['Ingress', 'Egress'])
+      const ports = [443, 6443].map((port) => ({ port, protocol: 'TCP' }))
+      expect(egress).toEqual([{ ports, to: apiServer }])
+    }
+  })
+
   test('are selected by what they carry, and by nothing that another component carries', async () => {
     const rendered = await render({ ...EVERY_OPTION })
     const labels = (name: string) => rendered.one('Deployment', name).spec.template.metadata.labels

@@ -354,6 +354,38 @@ test('whoever reaches the port past the API server gets names, and events of wha
   expect(diff(before, await snapshot(cluster))).toEqual([])
 })
 
+test('a pod that complies with the restricted level of Pod Security complies when it is injected', async () => {
+  const namespace = 'records-restricted'
+  const collection = `/api/v1/namespaces/${namespace}`
+  await cluster.createNamespace(namespace, {
+    injected: 'yes',
+    'pod-security.kubernetes.io/enforce': 'restricted',
+  })
+  const ofFiles: any = credentialNamed('of-files')
+  ofFiles.spec = { ...ofFiles.spec, type: 'file', mountPath: '/keys' }
+  for (const credential of [credentialNamed('of-variables'), ofFiles])
+    await cluster.client.create(`/apis/run.ai/v1/namespaces/${namespace}/credentials`, credential)
+  const pod: any = podWith('restricted', 'of-variables, of-files')
+  await expect(cluster.client.create(`${collection}/pods?dryRun=All`, pod)).rejects.toThrow(
+    'violates PodSecurity "restricted:latest"',
+  )
+  pod.spec.securityContext = {
+    runAsNonRoot: true,
+    runAsUser: 1000,
+    seccompProfile: { type: 'RuntimeDefault' },
+  }
+  pod.spec.containers[0].securityContext = {
+    allowPrivilegeEscalation: false,
+    capabilities: { drop: ['ALL'] },
+  }
+
+  const { spec } = await cluster.client.create<any>(`${collection}/pods?dryRun=All`, pod)
+
+  expect(spec.containers[0].envFrom).toEqual([{ secretRef: { name: 'of-variables-secret' } }])
+  expect(spec.containers[0].volumeMounts).toContainEqual(expect.objectContaining({ mountPath: '/keys' }))
+  await cluster.kubectl(['delete', 'namespace', namespace, '--wait=false'])
+})
+
 test('it asked the API server for events to be created, and never for one to be read', () => {
   const calls = callsBy(cluster, USER)
   expect(Object.keys(calls).filter((name) => name.endsWith(' events'))).toEqual(['create events'])

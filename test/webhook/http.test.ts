@@ -251,7 +251,7 @@ describe('too large and too much', () => {
   })
 })
 
-test.each(['TLSv1', 'TLSv1.1'] as const)('%s is refused', async (maxVersion) => {
+test.each(['TLSv1', 'TLSv1.1'] as const)('older TLS is refused: %s', async (maxVersion) => {
   const { hostname, port } = new URL(webhook.url)
   // The client would speak it: without this, its own library refuses.
   const ciphers = 'DEFAULT@SECLEVEL=0'
