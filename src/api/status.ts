@@ -62,6 +62,66 @@ const usedBy = z
   })
   .meta({ description: 'Who uses the credential at present.' })
 
+const stale = z
+  .strictObject({
+    pods: count('Pods that run with variables from an older content of the Secret.'),
+    names: z
+      .array(z.string().max(512))
+      .max(20)
+      .optional()
+      .meta({ description: 'Whose pods they are, such as Deployment/notebook: the first 20 by name.' }),
+  })
+  .meta({ description: 'Pods that were started before the last rotation; absent when there are none.' })
+
+/** Without the rules that the policy's own selector has met already: a status is not the place to refuse it. */
+const knownSelector = (what: string) =>
+  z
+    .strictObject({
+      matchLabels: z
+        .record(z.string(), z.string().max(63))
+        .optional()
+        .meta({ description: 'Labels that must have exactly these values.' }),
+      matchExpressions: z
+        .array(
+          z
+            .strictObject({
+              key: z.string().max(317).meta({ description: 'Label key.' }),
+              operator: z
+                .enum(['In', 'NotIn', 'Exists', 'DoesNotExist'])
+                .meta({ description: 'How the label is compared with the values.' }),
+              values: z
+                .array(z.string().max(63))
+                .max(64)
+                .optional()
+                .meta({ description: 'For In and NotIn.' }),
+            })
+            .meta({ description: 'One requirement.' }),
+        )
+        .max(64)
+        .optional()
+        .meta({ description: 'Requirements that must all hold.' }),
+    })
+    .meta({ description: what })
+
+const enforcedBy = z
+  .array(
+    z
+      .strictObject({
+        policy: z.string().max(253).meta({ description: 'Name of the policy.' }),
+        namespaceSelector: knownSelector('Its namespaces; all when absent.').optional(),
+        podSelector: knownSelector('Its pods; all of those namespaces when absent.').optional(),
+      })
+      .meta({ description: 'A policy that gives this credential to pods, whether they want it or not.' }),
+  )
+  .max(64)
+  .meta({
+    description:
+      'Policies with enforcement Enforce that name this credential. The API server checks finished pods by them.',
+  })
+
+/** More are counted and not listed: a status must stay small. */
+export const MOST_LISTED = 100
+
 const credentialFields = {
   observedGeneration,
   conditions: conditions(
@@ -79,6 +139,9 @@ const credentialFields = {
       'Changes with the content of the Secret: a hash made with a key that only the controller knows.',
   }),
   usedBy: usedBy.optional(),
+  lastUsed: time('When the number of pods that use it changed last, as far as was seen.').optional(),
+  stale: stale.optional(),
+  enforcedBy: enforcedBy.optional(),
   lastRotated: time('When the content of the Secret changed last, as far as was seen.').optional(),
 }
 
@@ -100,8 +163,11 @@ const clusterCredentialStatus = z
           })
           .meta({ description: 'A namespace without its copy.' }),
       )
+      .max(MOST_LISTED)
       .optional()
-      .meta({ description: 'Selected namespaces that could not be given their copy, and why not.' }),
+      .meta({
+        description: `Selected namespaces that could not be given their copy, and why not: the first ${MOST_LISTED} by name.`,
+      }),
   })
   .meta({ description: 'What the controller found. Written by it alone.' })
 
@@ -120,8 +186,11 @@ const policyStatus = z
           })
           .meta({ description: 'A policy that this one does not agree with.' }),
       )
+      .max(MOST_LISTED)
       .optional()
-      .meta({ description: 'Other policies that give the same pods something else at the same place.' }),
+      .meta({
+        description: `Other policies that give the same pods something else at the same place: the first ${MOST_LISTED} by name.`,
+      }),
   })
   .meta({ description: 'What the controller found. Written by it alone.' })
 
@@ -135,3 +204,5 @@ export const STATUSES = {
 export type Condition = z.infer<typeof condition>
 export type CredentialStatus = z.infer<typeof credentialStatus>
 export type ClusterCredentialStatus = z.infer<typeof clusterCredentialStatus>
+
+export type PolicyStatus = z.infer<typeof policyStatus>

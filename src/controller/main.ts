@@ -13,10 +13,11 @@ import type { Lifecycle } from '../process/lifecycle.ts'
 import { type BaseLog, loggerOn, standardError } from '../process/log.ts'
 import { buildOps } from '../process/ops.ts'
 import { createCertificateMetrics } from './certificates/metrics.ts'
-import type { Duty } from './duties.ts'
+import type { Duty, DutyParts } from './duties.ts'
 import { type ControllerMetrics, createControllerMetrics } from './metrics.ts'
 import { countCredentials, createStatusDuty, type StatusDuty } from './status/duty.ts'
-import { type Watched, watchCluster } from './watched.ts'
+import { revisionKey } from './status/revision-key.ts'
+import { type Watched, watchCluster } from './watched/index.ts'
 
 const NAME = 'credential-injector-controller'
 
@@ -39,15 +40,23 @@ async function control(config: ControllerConfig): Promise<void> {
   stayUp(log, metrics)
 
   const events = eventsFrom(client, identity, metrics, log)
-  let status: StatusDuty | undefined
-  const watched = watch(config, client, metrics, log, (key) => status?.changed(key))
+  const watched = watch(config, client, metrics, log)
   let election: Election | undefined
-  const isLeading = () => election?.isLeading() ?? false
-  const statusParts = { client, watched, events, metrics, log, ownNamespace: config.namespace, isLeading }
-  status = createStatusDuty(statusParts)
-  measure(metrics, watched, status, isLeading)
+  const parts: DutyParts = {
+    client,
+    watched,
+    events,
+    metrics,
+    log,
+    ownNamespace: config.namespace,
+    isLeading: () => election?.isLeading() ?? false,
+    revisionKey: sharedKey(config, client, metrics, log),
+  }
+  const status = createStatusDuty(parts)
+  watched.subscribe({ credential: status.changed })
+  measure(parts, status)
   /** Everything that is done while leading. */
-  const duties: Duty[] = [status, ...(await certificateDuties(config, client, events, metrics, log))]
+  const duties: Duty[] = [status, ...(await certificateDuties(config, parts))]
 
   let work: Promise<unknown> = Promise.resolve()
   endOnSignal(lifecycle, async () => {
@@ -125,12 +134,10 @@ function watch(
   client: KubeClient,
   metrics: ControllerMetrics,
   log: BaseLog,
-  onChange: (key: string) => void,
 ): Watched {
   return watchCluster({
     client,
     ownNamespace: namespace,
-    onChange,
     onTrouble(resource, { during, error, failures, retryIn }) {
       metrics.apiError(during)
       const fields = { resource, problem: error.message, failures, retryInMs: Math.round(retryIn) }
@@ -141,12 +148,34 @@ function watch(
   })
 }
 
-async function certificateDuties(
-  { certificates, namespace }: ControllerConfig,
+/** Read once, whoever asks first: several duties make revisions. */
+function sharedKey(
+  { namespace }: ControllerConfig,
   client: KubeClient,
-  events: EventSender,
   metrics: ControllerMetrics,
   log: BaseLog,
+): DutyParts['revisionKey'] {
+  let key: Promise<Buffer> | undefined
+  return (signal) => {
+    key ??= revisionKey({
+      client,
+      namespace,
+      signal,
+      onFailure(error, retryIn) {
+        metrics.apiError('reconcile')
+        log.warn(
+          { problem: error.message, retryInMs: Math.round(retryIn) },
+          'the key of revisions could not be read or made; it is tried again',
+        )
+      },
+    })
+    return key
+  }
+}
+
+async function certificateDuties(
+  { certificates, namespace }: ControllerConfig,
+  { client, events, metrics, log }: DutyParts,
 ): Promise<Duty[]> {
   if (certificates === undefined) return []
   // Only who needs it pays for the library.
@@ -162,12 +191,7 @@ async function certificateDuties(
   return [duty]
 }
 
-function measure(
-  metrics: ControllerMetrics,
-  watched: Watched,
-  status: StatusDuty,
-  isLeading: () => boolean,
-): void {
+function measure({ metrics, watched, isLeading }: DutyParts, status: StatusDuty): void {
   metrics.gauge('controller_leader', 'Whether this instance leads: 0 or 1.', () => (isLeading() ? 1 : 0))
   metrics.gauge('controller_queue_depth', 'Credentials that wait to be looked at.', () => status.depth())
   metrics.credentials(() => countCredentials(watched.credentials()))

@@ -14,6 +14,7 @@ import { installCrds } from './install-crds.ts'
 import { freePorts } from './kit/processes.ts'
 import { sharedCluster } from './kit/shared.ts'
 import { whenObject } from './kit/watch.ts'
+import { makeControllerAccount } from './support/controller-account.ts'
 
 interface Secret extends KubeObject {
   data: Record<string, string>
@@ -21,7 +22,8 @@ interface Secret extends KubeObject {
 
 const NAMESPACE = 'certificates'
 const TEAM = 'certificates-team'
-const CONFIGURATION = 'certificates-test'
+/** The name that the chart gives it, and that the controller has a right to. */
+const CONFIGURATION = 'credential-injector'
 const SECRETS = `/api/v1/namespaces/${NAMESPACE}/secrets`
 const CONFIGURATIONS = '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations'
 const PODS = `/api/v1/namespaces/${TEAM}/pods`
@@ -89,9 +91,11 @@ beforeAll(async () => {
   })
   cleanups.push(() => client.delete(`${CONFIGURATIONS}/${CONFIGURATION}`))
 
-  await cluster.kubectl(['apply', '-f', '-'], RIGHTS)
-  cleanups.push(() => cluster.kubectl(['delete', 'clusterrole,clusterrolebinding', CONFIGURATION]))
-  kubeconfig = cluster.kubeconfigFor(await cluster.tokenFor(CONFIGURATION, NAMESPACE))
+  const account = await makeControllerAccount(cluster, NAMESPACE, {
+    certificates: { mode: 'selfManaged' },
+  })
+  cleanups.push(account.remove)
+  kubeconfig = account.kubeconfig
   controller = startController()
   cleanups.push(() => controller.end('SIGTERM'))
   const files = mountLikeTheKubelet()
@@ -118,48 +122,6 @@ afterAll(async () => {
   for (const cleanup of cleanups.reverse()) await cleanup()
   for (const namespace of [NAMESPACE, TEAM]) await client.delete(`/api/v1/namespaces/${namespace}`)
 })
-
-/** Those that docs/certificates.md names, and those that the controller needs to start. */
-const RIGHTS = `
-apiVersion: v1
-kind: ServiceAccount
-metadata: { name: ${CONFIGURATION}, namespace: ${NAMESPACE} }
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: { name: ${CONFIGURATION} }
-rules:
-  - { apiGroups: [run.ai], resources: [credentials, clustercredentials], verbs: [get, list, watch] }
-  - { apiGroups: [''], resources: [secrets], verbs: [get, list, watch] }
-  - { apiGroups: [''], resources: [events], verbs: [create, patch] }
-  - apiGroups: [admissionregistration.k8s.io]
-    resources: [mutatingwebhookconfigurations]
-    resourceNames: [${CONFIGURATION}]
-    verbs: [get, list, watch, patch]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: { name: ${CONFIGURATION} }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: ${CONFIGURATION} }
-subjects: [{ kind: ServiceAccount, name: ${CONFIGURATION}, namespace: ${NAMESPACE} }]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: { name: ${CONFIGURATION}, namespace: ${NAMESPACE} }
-rules:
-  - { apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, update, patch] }
-  - { apiGroups: [''], resources: [secrets], verbs: [create] }
-  - apiGroups: ['']
-    resources: [secrets]
-    resourceNames: [credential-injector-ca, credential-injector-webhook-tls]
-    verbs: [update]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: { name: ${CONFIGURATION}, namespace: ${NAMESPACE} }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: ${CONFIGURATION} }
-subjects: [{ kind: ServiceAccount, name: ${CONFIGURATION}, namespace: ${NAMESPACE} }]
-`
 
 const CREDENTIAL = `
 apiVersion: run.ai/v1

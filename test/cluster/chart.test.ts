@@ -185,8 +185,12 @@ describe('rights', () => {
   const READ = 'run.ai: credentials,clustercredentials,credentialpolicies: get,list,watch'
   const NAMESPACES = 'core: namespaces: get,list,watch'
   const CONTROLLER = [
-    'run.ai: credentials,clustercredentials: get,list,watch',
+    READ,
     'run.ai: credentials/status,clustercredentials/status: patch',
+    'core: namespaces: list,watch',
+    'core: pods: list,watch',
+    'apps: replicasets: list,watch',
+    'batch: jobs: list,watch',
     'core: secrets: get,list,watch',
     'core: events: create,patch',
   ]

@@ -11,6 +11,7 @@ import type { Cluster } from './kit/cluster.ts'
 import { say } from './kit/programs.ts'
 import { sharedCluster } from './kit/shared.ts'
 import { whenObject } from './kit/watch.ts'
+import { type ControllerAccount, makeControllerAccount } from './support/controller-account.ts'
 
 const OWN = 'injector-under-test'
 const TEAM = 'controller-team'
@@ -21,6 +22,7 @@ const CLUSTER_CREDENTIALS = '/apis/run.ai/v1/clustercredentials'
 const USER = `system:serviceaccount:${OWN}:${LEASE}`
 
 let cluster: Cluster
+let account: ControllerAccount
 let kubeconfig: string
 
 beforeAll(async () => {
@@ -30,14 +32,14 @@ beforeAll(async () => {
   )
   await cluster.kubectl(['wait', '--for=condition=Established', 'crd', ...CRDS])
   for (const namespace of [OWN, TEAM]) await cluster.createNamespace(namespace)
-  await cluster.kubectl(['apply', '-f', '-'], RIGHTS)
-  kubeconfig = cluster.kubeconfigFor(await cluster.tokenFor(LEASE, OWN))
+  account = await makeControllerAccount(cluster, OWN)
+  kubeconfig = account.kubeconfig
 })
 
 afterAll(async () => {
   await cluster.kubectl(['delete', 'namespace', OWN, TEAM, '--wait=false'])
   await cluster.kubectl(['delete', 'clustercredentials', '--all'])
-  await cluster.kubectl(['delete', 'clusterrolebinding,clusterrole', LEASE])
+  await account.remove()
 })
 
 const CRDS = ['credentials.run.ai', 'clustercredentials.run.ai', 'credentialpolicies.run.ai']
@@ -45,44 +47,6 @@ const CRDS = ['credentials.run.ai', 'clustercredentials.run.ai', 'credentialpoli
 function inCheckout(argument: string): string {
   return argument.startsWith('charts/') ? new URL(`../../${argument}`, import.meta.url).pathname : argument
 }
-
-/** As the chart gives them. */
-const RIGHTS = `
-apiVersion: v1
-kind: ServiceAccount
-metadata: { name: ${LEASE}, namespace: ${OWN} }
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: { name: ${LEASE} }
-rules:
-  - { apiGroups: [run.ai], resources: [credentials, clustercredentials, credentialpolicies], verbs: [get, list, watch] }
-  - apiGroups: [run.ai]
-    resources: [credentials/status, clustercredentials/status, credentialpolicies/status]
-    verbs: [update, patch]
-  - { apiGroups: [''], resources: [secrets], verbs: [get, list, watch] }
-  - { apiGroups: [''], resources: [events], verbs: [create, patch] }
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: { name: ${LEASE} }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: ${LEASE} }
-subjects: [{ kind: ServiceAccount, name: ${LEASE}, namespace: ${OWN} }]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: { name: ${LEASE}, namespace: ${OWN} }
-rules:
-  - { apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create] }
-  - { apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [${LEASE}], verbs: [get, update] }
-  - { apiGroups: [''], resources: [secrets], verbs: [create] }
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: { name: ${LEASE}, namespace: ${OWN} }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: ${LEASE} }
-subjects: [{ kind: ServiceAccount, name: ${LEASE}, namespace: ${OWN} }]
-`
 
 // ---- Processes -------------------------------------------------------------------------------------------------------
 

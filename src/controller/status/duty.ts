@@ -1,33 +1,19 @@
-import type { ReadyReason } from '../../api/status.ts'
-import { type KubeClient, KubeError } from '../../kube/client.ts'
-import type { EventSender } from '../../kube/events.ts'
-import type { BaseLog } from '../../process/log.ts'
-import type { Duty } from '../duties.ts'
-import type { ControllerMetrics, CredentialCount, ReconcileResult } from '../metrics.ts'
+import type { ClusterCredentialStatus, ReadyReason } from '../../api/status.ts'
+import { KubeError } from '../../kube/client.ts'
+import type { Duty, DutyParts, StatusSource } from '../duties.ts'
+import type { CredentialCount, ReconcileResult } from '../metrics.ts'
 import { createQueue, type WorkQueue } from '../queue.ts'
-import { type CredentialObject, pathOf, secretKeyOf, secretNamespaceOf, type Watched } from '../watched.ts'
+import { type CredentialObject, pathOf, secretKeyOf, secretNamespaceOf } from '../watched/credentials.ts'
 import { conditionOf } from './conditions.ts'
 import { inspect, type ReadSecret, type SecretReport } from './inspect.ts'
 import { statusPatch } from './patch.ts'
 import { planStatus, type StatusPlan } from './plan.ts'
 import { READY_REASONS } from './reasons.ts'
-import { revisionKey } from './revision-key.ts'
-
-interface StatusParts {
-  readonly client: Pick<KubeClient, 'get' | 'create' | 'patch'>
-  readonly watched: Watched
-  readonly events: EventSender
-  readonly metrics: ControllerMetrics
-  readonly log: BaseLog
-  readonly ownNamespace: string
-  /** Asked before anything is written. */
-  readonly isLeading: () => boolean
-  /** Milliseconds since 1970. */
-  readonly now?: () => number
-}
 
 export interface StatusDuty extends Duty {
-  /** A credential or its Secret has changed. Does nothing while another instance leads: who begins looks at everything. */
+  /** Asks it, from now on, for its part of every status. */
+  learnFrom(source: StatusSource): void
+  /** There is news of a credential. Does nothing while another instance leads: who begins looks at everything. */
   changed(credentialKey: string): void
   /** Credentials that wait to be looked at. */
   depth(): number
@@ -36,20 +22,20 @@ export interface StatusDuty extends Duty {
 }
 
 /** Keeps `status` of every Credential and ClusterCredential: observe → plan → apply. */
-export function createStatusDuty(parts: StatusParts): StatusDuty {
+export function createStatusDuty(parts: DutyParts): StatusDuty {
+  const sources: StatusSource[] = []
   let queue: WorkQueue | undefined
   const begun = Promise.withResolvers<void>()
   return {
     name: 'status',
+    learnFrom: (source) => void sources.push(source),
     changed: (key) => queue?.add(key),
     depth: () => queue?.depth() ?? 0,
     idle: () => begun.promise.then(() => queue?.idle()),
     async run(signal) {
-      const { client, ownNamespace: namespace } = parts
-      const onFailure = (error: Error, retryIn: number) => reportKey(parts, error, retryIn)
-      const key = await revisionKey({ client, namespace, signal, onFailure })
+      const key = await parts.revisionKey(signal)
       signal.throwIfAborted()
-      const reconciler = createReconciler(parts, key, signal)
+      const reconciler = createReconciler(parts, sources, key, signal)
       queue = createQueue({
         work: reconciler.look,
         onFailure: (credential, error, retryIn) => report(parts, credential, error, retryIn),
@@ -66,20 +52,12 @@ export function createStatusDuty(parts: StatusParts): StatusDuty {
 }
 
 /** A conflict is not an error: the credential changed while it was looked at, and is looked at again. */
-function report({ metrics, log }: StatusParts, credential: string, error: Error, retryIn: number): void {
+function report({ metrics, log }: DutyParts, credential: string, error: Error, retryIn: number): void {
   if (isConflict(error)) return
   metrics.apiError('reconcile')
   log.warn(
     { credential, problem: error.message, retryInMs: Math.round(retryIn) },
     'the status could not be brought up to date; it is tried again',
-  )
-}
-
-function reportKey({ metrics, log }: StatusParts, { message }: Error, retryIn: number): void {
-  metrics.apiError('reconcile')
-  log.warn(
-    { problem: message, retryInMs: Math.round(retryIn) },
-    'the key of revisions could not be read or made; it is tried again',
   )
 }
 
@@ -108,7 +86,12 @@ interface StoredSecret {
   readonly data?: Readonly<Record<string, string>>
 }
 
-function createReconciler(parts: StatusParts, key: Buffer, signal: AbortSignal) {
+function createReconciler(
+  parts: DutyParts,
+  sources: readonly StatusSource[],
+  key: Buffer,
+  signal: AbortSignal,
+) {
   const { client, watched, events, metrics, ownNamespace, now = Date.now } = parts
   const inspected = new Map<string, Inspected>()
   let queue: Pick<WorkQueue, 'addAt'> | undefined
@@ -144,12 +127,17 @@ function createReconciler(parts: StatusParts, key: Buffer, signal: AbortSignal) 
       namespace: secretNamespaceOf(credential, ownNamespace),
       before: credential.status,
       secret,
+      others: factsOf(credential),
       now: now(),
     })
     const result = plan.status === undefined ? 'unchanged' : await write(credential, plan.status)
     if (result === 'written') for (const event of plan.events) events.send(subjectOf(credential), event)
     queue?.addAt(credentialKey, plan.wakeAt)
     return result
+  }
+
+  function factsOf(credential: CredentialObject): Partial<ClusterCredentialStatus> {
+    return Object.assign({}, ...sources.map((source) => source.factsOf(credential)))
   }
 
   /** Reads the content only if it, or what is to be looked for in it, is not what it was. */

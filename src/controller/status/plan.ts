@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { MOST_KEYS, notReady } from '../../api/readiness.ts'
 import type { CredentialSpec } from '../../api/schema.ts'
-import type { Condition, CredentialStatus } from '../../api/status.ts'
+import type { ClusterCredentialStatus, Condition, CredentialStatus } from '../../api/status.ts'
 import { conditionOf, type Statement, timeOf, transition, withConditions } from './conditions.ts'
 import { HEALTH_CHECKS } from './health-checks.ts'
 import { type Fault, MOST_CHECKED, type SecretReport } from './inspect.ts'
@@ -17,6 +17,8 @@ export interface StatusInput {
   readonly before: CredentialStatus | undefined
   /** Undefined if the Secret does not exist. */
   readonly secret: SecretReport | undefined
+  /** What other duties know: as of `StatusSource`. */
+  readonly others?: Partial<ClusterCredentialStatus>
   /** Milliseconds since 1970. */
   readonly now: number
 }
@@ -59,12 +61,14 @@ export function planStatus(input: StatusInput): StatusPlan {
   const healthy = condition(health(input))
   const status: CredentialStatus = {
     ...before,
+    ...input.others,
     observedGeneration: generation,
     conditions: withConditions(before?.conditions, [ready, healthy]),
     keys: secret?.keys.slice(0, MOST_KEYS),
     ...rotation(before, secret, now),
   }
-  if (secret === undefined) delete status.keys
+  for (const field of Object.keys(status) as (keyof CredentialStatus)[])
+    if (status[field] === undefined) delete status[field]
   const isChanged = !isDeepStrictEqual(status, before)
   return {
     status: isChanged ? status : undefined,

@@ -3,7 +3,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { CredentialStatus } from '../../../src/api/status.ts'
 import { createControllerMetrics } from '../../../src/controller/metrics.ts'
 import { countCredentials, createStatusDuty, type StatusDuty } from '../../../src/controller/status/duty.ts'
-import { type Watched, watchCluster } from '../../../src/controller/watched.ts'
+import { revisionKey } from '../../../src/controller/status/revision-key.ts'
+import { type Watched, watchCluster } from '../../../src/controller/watched/index.ts'
 import { createKubeClient, type KubeClient } from '../../../src/kube/client.ts'
 import { createEvents } from '../../../src/kube/events.ts'
 import { loggerOn } from '../../../src/process/log.ts'
@@ -52,9 +53,8 @@ async function start({ isLeading = (): boolean => true, now = Date.now } = {}): 
     instance: 'i',
     onSent: ({ type }) => metrics.eventSent(type),
   })
-  let duty: StatusDuty | undefined
-  const watched = watchCluster({ client, ownNamespace: OWN, onChange: (key) => duty?.changed(key) })
-  duty = createStatusDuty({
+  const watched = watchCluster({ client, ownNamespace: OWN })
+  const duty = createStatusDuty({
     client,
     watched,
     events,
@@ -62,8 +62,10 @@ async function start({ isLeading = (): boolean => true, now = Date.now } = {}): 
     log: logger,
     ownNamespace: OWN,
     isLeading,
+    revisionKey: (signal) => revisionKey({ client, namespace: OWN, signal, onFailure() {} }),
     now,
   })
+  watched.subscribe({ credential: duty.changed })
   metrics.credentials(() => countCredentials(watched.credentials()))
   await watched.synced
   const end = new AbortController()
