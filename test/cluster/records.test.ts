@@ -32,6 +32,7 @@ const CONFIGURATIONS = '/apis/admissionregistration.k8s.io/v1/mutatingwebhookcon
 const POLICY_ENTRY = 'ml.policies.credentials.run.ai'
 
 let cluster: Cluster
+let kubeconfig: string
 let webhook: WebhookProcess
 let since: number
 
@@ -42,7 +43,8 @@ beforeAll(async () => {
   await cluster.createNamespace(TEAM, { injected: 'yes' })
   const token = await makeWebhookAccount(cluster, HOME)
   await grantRights(cluster, HOME)
-  webhook = await startWebhook(cluster.kubeconfigFor(token))
+  kubeconfig = cluster.kubeconfigFor(token)
+  webhook = await startWebhook(kubeconfig)
   await eventually('the webhook is ready', () => webhook.isReady())
   await register(cluster, webhook, TEAM)
   await addPolicyEntry()
@@ -239,6 +241,21 @@ describe('a Deployment with credentials that do not exist', () => {
   })
 })
 
+test('two replicas that are asked in turns write one event, and count it up once', async () => {
+  const second = await startWebhook(kubeconfig)
+  await eventually('the second replica is ready', () => second.isReady())
+  const clients = [webhook, second].map(({ url, ca }) => apiServerClient({ url: url(), ca }))
+  for (let tries = 0; tries < 40; tries++)
+    for (const client of clients) await client.createPod(owned('in-turns', 'nothing-of-that-name'), TEAM)
+  const counts = async () => (await eventsOn('in-turns')).map(({ count }) => count)
+
+  await eventually('both have said it', async () => (await counts())[0] === 2)
+  for (const client of clients) client.close()
+  // What was still waiting has been sent at its end.
+  await second.stop()
+  expect(await counts()).toEqual([2])
+})
+
 test('a dry run is told to nobody', async () => {
   const before = [await told('sent'), await told('repeated'), await denied()]
   await expect(
@@ -386,7 +403,8 @@ test('a pod that complies with the restricted level of Pod Security complies whe
   await cluster.kubectl(['delete', 'namespace', namespace, '--wait=false'])
 })
 
-test('it asked the API server for events to be created, and never for one to be read', () => {
+test('it asked the API server for events to be created and counted up, and never for one to be read', () => {
   const calls = callsBy(cluster, USER)
-  expect(Object.keys(calls).filter((name) => name.endsWith(' events'))).toEqual(['create events'])
+  const ofEvents = Object.keys(calls).filter((name) => name.endsWith(' events'))
+  expect(ofEvents.sort()).toEqual(['create events', 'patch events'])
 })
