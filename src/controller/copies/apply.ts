@@ -73,8 +73,8 @@ export function isNamespaceGone(error: unknown): boolean {
   return error.status === 404 || (error.status === 403 && error.message.includes('is being terminated'))
 }
 
-/** What trying again will not mend by itself: a right, a quota or another admission policy. */
+/** What trying again will hardly mend: a right, a quota or another admission policy. */
 export function isRefusal(error: unknown): error is KubeError {
   if (!(error instanceof KubeError)) return false
-  return error.status >= 400 && error.status < 500 && ![404, 408, 409, 429].includes(error.status)
+  return error.status >= 400 && error.status < 500 && ![401, 404, 408, 409, 429].includes(error.status)
 }

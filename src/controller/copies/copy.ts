@@ -58,7 +58,7 @@ export function found(secret: StoredSecret, key: Buffer): FoundSecret {
     type: typeOf(secret),
     isImmutable: secret.immutable === true,
     isEnding: secret.metadata.deletionTimestamp !== undefined,
-    labelled: labels[COPY] === undefined ? undefined : annotations[COPY_OF],
+    labelled: labels[COPY] === 'true' ? annotations[COPY_OF] : undefined,
     owners: owners.filter(isClusterCredential).map((owner) => ({ name: owner.name, uid: owner.uid })),
     fingerprint: fingerprint(name, secret, key),
   }

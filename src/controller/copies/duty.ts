@@ -31,6 +31,9 @@ const CONCURRENCY = 16
 /** While thousands of copies are made, the status is written so often. */
 const NEWS_INTERVAL_MS = 1_000
 const SOURCES_AT_ONCE = 4
+/** A refusal may last for weeks, in thousands of namespaces: it is not tried again as often as what fails by chance. */
+const FIRST_REFUSAL_MS = 5_000
+const LONGEST_REFUSAL_MS = 10 * 60_000
 
 /** What the running duty hears. */
 interface Running {
@@ -66,6 +69,7 @@ export function createCopiesDuty(parts: CopiesParts): Duty & StatusSource {
 }
 
 const CLUSTER = 'ClusterCredential/'
+const METADATA_ONLY = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1'
 
 function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
   const { client, watched, ownNamespace, copyMetrics, log, now = Date.now, settle = SETTLE_MS } = parts
@@ -75,6 +79,10 @@ function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
   const foreign = new Map<string, string>()
   const changedAt = new Map<string, number>()
   const told = new Map<string, ReadonlySet<string>>()
+  /** By place: how often in a row the API server has refused the copy. */
+  const refusals = new Map<string, number>()
+  /** What was considered last, so that a change of a status is no reason to go through all namespaces. */
+  const considered = new Map<string, string>()
   const news = createAnnouncer(tellNews, NEWS_INTERVAL_MS)
   const writes = createWrites({ client, metrics: copyMetrics, isLeading: parts.isLeading, signal })
   const sourceQueue = createQueue({
@@ -131,7 +139,17 @@ function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
   /** The object, or its source. */
   function credentialChanged(credential: string): void {
     sourceQueue.add(credential)
+    considerIfChanged(credential)
+  }
+
+  function considerIfChanged(credential: string): void {
+    const { uid, generation, deletionTimestamp } = watched.credential(CLUSTER + credential)?.metadata ?? {}
+    const state = JSON.stringify([uid, generation, deletionTimestamp, sources.of(credential)])
+    if (considered.get(credential) === state) return
+    if (uid === undefined) considered.delete(credential)
+    else considered.set(credential, state)
     considerAll(credential)
+    news.announce(credential)
   }
 
   function namespaceChanged(namespace: string): void {
@@ -150,12 +168,11 @@ function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
   }
 
   async function readSource(credential: string): Promise<void> {
-    const before = sources.of(credential)
+    const seenAt = now()
     await sources.read(credential)
-    const after = sources.of(credential)
-    if (JSON.stringify(before) !== JSON.stringify(after)) changedAt.set(credential, now())
-    considerAll(credential)
-    news.announce(credential)
+    considerIfChanged(credential)
+    if (tally.count(credential, 'waiting') > 0) changedAt.set(credential, seenAt)
+    if (queue.depth() === 0) sources.forgetContents()
   }
 
   function considerAll(credential: string): void {
@@ -236,15 +253,25 @@ function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
     const [namespace, credential] = place.split('/') as [string, string]
     try {
       await take(credential, namespace, await nextStep(credential, namespace))
+      refusals.delete(place)
     } catch (error) {
       if (signal.aborted || isNamespaceGone(error)) return
-      if (isRefusal(error) && tally.set(credential, namespace, 'failed', refused(error)))
-        news.announce(credential)
-      throw error
+      if (!isRefusal(error)) throw error
+      refuse(credential, namespace, error)
     } finally {
       // Only this one is left.
       if (queue.depth() <= 1) sources.forgetContents()
     }
+  }
+
+  function refuse(credential: string, namespace: string, error: KubeError): void {
+    const place = `${namespace}/${credential}`
+    const count = refusals.get(place) ?? 0
+    refusals.set(place, count + 1)
+    const retryIn = Math.min(LONGEST_REFUSAL_MS, FIRST_REFUSAL_MS * 2 ** Math.min(count, 20))
+    queue.addAt(place, now() + retryIn)
+    if (count === 0) report(place, error, retryIn)
+    if (tally.set(credential, namespace, 'failed', refused(error))) news.announce(credential)
   }
 
   async function nextStep(credential: string, namespace: string): Promise<Step> {
@@ -259,9 +286,9 @@ function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
   async function lookAt(credential: string, namespace: string): Promise<Found> {
     const secret = { namespace, name: copyName(credential) }
     try {
-      const stored = await client.get<StoredSecret>(pathTo(secret), { signal })
-      const its = found(stored, key)
-      if (isCopyOf(its, credential)) return its
+      // The content of what is somebody else's is none of our business.
+      const its = found(await client.get(pathTo(secret), { signal, accept: METADATA_ONLY }), key)
+      if (isCopyOf(its, credential)) return found(await client.get(pathTo(secret), { signal }), key)
       foreign.set(`${namespace}/${secret.name}`, its.resourceVersion)
       return 'foreign'
     } catch (error) {
@@ -323,8 +350,10 @@ function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
     const object = watched.credential(CLUSTER + credential)
     if (object === undefined) return
     const before = object.status?.failedNamespaces ?? []
-    const known = told.get(credential) ?? new Set(before.map(({ namespace }) => namespace))
     const failures = tally.failures(credential)
+    // A list that is full does not say whether the others were told.
+    const list = before.length < MOST_LISTED ? before : failures
+    const known = told.get(credential) ?? new Set(list.map(({ namespace }) => namespace))
     const fresh = failures.filter(({ namespace }) => !known.has(namespace))
     told.set(credential, new Set(failures.map(({ namespace }) => namespace)))
     const [first] = fresh
