@@ -13,12 +13,13 @@ import { type ControllerAccount, makeControllerAccount } from './support/control
 import { type FaultyProxy, randomly, startFaultyProxy } from './support/faulty-proxy.ts'
 import { apply, ensureNamespace, type Manifest, remove } from './support/objects.ts'
 import { type Process, startController } from './support/processes.ts'
+import { podWith, register, startWebhook } from './support/webhook-process.ts'
 import { diff, snapshot, type World } from './support/world.ts'
 
 const OWN = 'credential-injector'
 const USER = `system:serviceaccount:${OWN}:credential-injector-controller`
 const CLUSTER_CREDENTIALS = '/apis/run.ai/v1/clustercredentials'
-const LIMIT = { timeout: 60_000, interval: 50 }
+const LIMIT = { timeout: 150_000, interval: 100 }
 
 let cluster: Cluster
 let account: ControllerAccount
@@ -102,12 +103,12 @@ function copy(namespace: string, name: string, isRight: (secret: Secret) => bool
     secrets(namespace),
     `credential-${name}`,
     (object) => isRight(object),
-    60_000,
+    150_000,
   )
 }
 
 const noCopy = (namespace: string, name: string) =>
-  whenGone(cluster.client, secrets(namespace), `credential-${name}`, 60_000)
+  whenGone(cluster.client, secrets(namespace), `credential-${name}`, 150_000)
 
 function status(name: string, isRight: (status: ClusterCredentialStatus) => boolean) {
   return whenObject<KubeObject & { status?: ClusterCredentialStatus }>(
@@ -115,7 +116,7 @@ function status(name: string, isRight: (status: ClusterCredentialStatus) => bool
     CLUSTER_CREDENTIALS,
     name,
     (object) => isRight(object.status ?? {}),
-    60_000,
+    150_000,
   )
 }
 
@@ -355,7 +356,7 @@ describe('a copy', () => {
     await copy('short-lived', 'iota')
     await copy('default', 'iota')
     await cluster.client.delete('/api/v1/namespaces/short-lived')
-    await whenGone(cluster.client, '/api/v1/namespaces', 'short-lived', 60_000)
+    await whenGone(cluster.client, '/api/v1/namespaces', 'short-lived', 150_000)
     const { items } = await cluster.client.get<{ items: any[] }>('/api/v1/namespaces')
     const expected = items.length - 4
     await status('iota', ({ namespaces, failedNamespaces }) => namespaces === expected && !failedNamespaces)
@@ -363,6 +364,30 @@ describe('a copy', () => {
       await expect(cluster.client.get(`${secrets(namespace)}/credential-iota`)).rejects.toThrow(KubeError)
     await remove(cluster.client, shared('iota', {}))
     await noCopy('default', 'iota')
+  })
+
+  test('that is on its way is waited for: the pod is admitted with its name', async () => {
+    const first = await controller()
+    await offer('nu', { team: 'late' }, { TOKEN: `${CANARY}-1` })
+    await status('nu', ({ namespaces, revision }) => namespaces === 0 && revision !== undefined)
+    // Whoever makes copies is away when the namespace comes.
+    await kill(first)
+    await ensureNamespace(cluster.client, 'late', { team: 'late', injected: 'yes' })
+    const webhook = await startWebhook(cluster.kubeconfig, ['--namespace', OWN])
+    try {
+      await vi.waitFor(() => expect(webhook.isReady()).toBe(true), LIMIT)
+      await register(cluster, webhook, 'late')
+      const pod = await cluster.client.create<any>(
+        '/api/v1/namespaces/late/pods',
+        podWith('early', 'cluster/nu'),
+      )
+      expect(pod.spec.containers[0].envFrom).toEqual([{ secretRef: { name: 'credential-nu' } }])
+      await controller()
+      await copy('late', 'nu')
+    } finally {
+      await webhook.stop()
+    }
+    await remove(cluster.client, shared('nu', {}))
   })
 
   test('that a quota refuses is told of, and made when there is room', async () => {
@@ -453,6 +478,13 @@ describe('many copies', () => {
     )
     expect(await writtenSince(since, 'update')).toEqual([])
     expect(await writtenSince(since, 'delete')).toEqual([])
+
+    const statuses = auditRecords(cluster, since).filter(
+      ({ user, verb, objectRef }) =>
+        user.username === USER && verb === 'patch' && objectRef?.resource === 'clustercredentials',
+    )
+    // Each of the four controllers writes once a second, and not for every copy.
+    expect(statuses.length).toBeLessThan(MANY / 4)
 
     const rotation = auditPosition(cluster)
     await apply(cluster.client, source('lambda-source', { TOKEN: `${CANARY}-2` }))

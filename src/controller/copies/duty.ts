@@ -79,6 +79,7 @@ function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
   const foreign = new Map<string, string>()
   const changedAt = new Map<string, number>()
   const told = new Map<string, ReadonlySet<string>>()
+  const published = new Map<string, Partial<ClusterCredentialStatus>>()
   /** By place: how often in a row the API server has refused the copy. */
   const refusals = new Map<string, number>()
   /** What was considered last, so that a change of a status is no reason to go through all namespaces. */
@@ -329,8 +330,15 @@ function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
 
   // ---- What is told --------------------------------------------------------------------------------------------------
 
+  /**
+   * What was told last, and not what is: whoever writes a status hears of the write, looks again, and would otherwise write for
+   * every few copies.
+   */
   function factsOf({ metadata: { name } }: CredentialObject): Partial<ClusterCredentialStatus> {
-    if (sources.of(name) === 'open') return {}
+    return published.get(name) ?? {}
+  }
+
+  function presentFacts(name: string): Partial<ClusterCredentialStatus> {
     const failures = tally.failures(name)
     const right = tally.count(name, 'right')
     return {
@@ -341,6 +349,8 @@ function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
   }
 
   function tellNews(credential: string): void {
+    if (watched.credential(CLUSTER + credential) === undefined) published.delete(credential)
+    else if (sources.of(credential) !== 'open') published.set(credential, presentFacts(credential))
     tellFailures(credential)
     parts.onNews(CLUSTER + credential)
   }
