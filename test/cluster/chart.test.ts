@@ -192,6 +192,7 @@ describe('rights', () => {
     'apps: replicasets: list,watch',
     'batch: jobs: list,watch',
     'core: secrets: get,list,watch',
+    'core: secrets: create,update,delete',
     'core: events: create,patch',
   ]
   const OWN_NAMESPACE = [
