@@ -1,6 +1,7 @@
 /** Ways around the guards of docs/guards.md, tried against a real API server. No webhook is there: they have to do without. */
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parseAllDocuments } from 'yaml'
 import { testCertificates } from '../support/server.ts'
@@ -30,6 +31,8 @@ afterAll(() => cluster?.stop())
 // ---- allowedServiceAccounts ------------------------------------------------------------------------------------------
 
 const main = { name: 'main', image: 'none' }
+/** Of a credential that everybody may use. */
+const OPEN = { allowedServiceAccounts: undefined }
 const variable = (name: string, more = {}) => ({
   name: 'X',
   valueFrom: { secretKeyRef: { name, key: 'k', ...more } },
@@ -425,10 +428,14 @@ describe('allowedServiceAccounts', () => {
     expect(message).not.toContain(names[5])
   })
 
-  test('a pod of 100 containers with 100 variables each, in a namespace with 200 restricted credentials', async () => {
+  test('a pod of 100 containers with 100 variables each, in a namespace with 200 credentials, 20 of them restricted', async () => {
     await ensureNamespace(kube, 'crowded')
     const items = Array.from({ length: 200 }, (_, index) =>
-      credential('Credential', { name: `wandb-${index}`, namespace: 'crowded' }),
+      credential(
+        'Credential',
+        { name: `wandb-${index}`, namespace: 'crowded' },
+        index % 10 === 9 ? {} : OPEN,
+      ),
     )
     await cluster.kubectl(['create', '-f', '-'], JSON.stringify({ apiVersion: 'v1', kind: 'List', items }))
     await guardsKnow(cluster, 'crowded')
@@ -803,3 +810,28 @@ function manifestNames(folders: readonly string[]): string[] {
   )
   return [...new Set<string>(names)].sort()
 }
+
+// ---- The API server itself -------------------------------------------------------------------------------------------
+
+test('an API server that starts lets nothing past before it knows the credentials', async () => {
+  await apply(kube, credential('Credential', { name: 'redis-at-start', namespace: SPACE }))
+  await guardsKnow(cluster, SPACE)
+  // Undefined where it is not there, or does not answer yet.
+  const answers: (string | undefined)[] = []
+  const ask = async () => {
+    const pod = podOf({ imagePullSecrets: [{ name: 'redis-at-start-secret' }] })
+    answers.push(await tryPod(kube, SPACE, pod).catch(() => undefined))
+    return answers.at(-1)
+  }
+  let isUp = false
+  const restarted = cluster.restartApiServer('SIGKILL').finally(() => {
+    isUp = true
+  })
+  while (!isUp) await Promise.all([ask(), sleep(5)])
+  await restarted
+  await eventually('it refuses for the right reason', async () =>
+    (await ask())?.includes('belongs to Credential redis-at-start'),
+  )
+  expect(answers).toContain(undefined)
+  expect(answers).not.toContain('')
+})
