@@ -28,6 +28,14 @@ test('helm lint has nothing to say but that there is no icon', async () => {
   expect(text).not.toMatch(/\[(WARNING|ERROR)\]/)
 })
 
+/** Names of policies, each with its binding. */
+const guards = (...ends: string[]) =>
+  ends.flatMap((end) => [
+    `ValidatingAdmissionPolicy/credential-injector-${end}`,
+    `ValidatingAdmissionPolicyBinding/credential-injector-${end}`,
+  ])
+const NOT_INJECTED = guards('guard-injected', 'guard-injected-cluster', 'guard-injected-own')
+
 const hashOf = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 8)
 
 describe('objects', () => {
@@ -54,6 +62,7 @@ describe('objects', () => {
     'Service/credential-injector-webhook',
     'ServiceAccount/credential-injector-controller',
     'ServiceAccount/credential-injector-webhook',
+    ...guards('guard-accounts', 'guard-accounts-cluster', 'guard-deletion', 'guard-names'),
     'ValidatingWebhookConfiguration/credential-injector-workloads',
   ]
   const CERTIFICATES = [
@@ -68,6 +77,11 @@ describe('objects', () => {
     ['by default', {}, [...BASE, ...CERTIFICATES]],
     ['in self-managed mode', SELF_MANAGED, BASE],
     ['in existing mode', EXISTING, BASE],
+    [
+      'where the webhook may be missed',
+      { ...SELF_MANAGED, admission: { failurePolicy: 'Ignore' } },
+      [...BASE, ...NOT_INJECTED],
+    ],
     [
       'with every option',
       { ...SELF_MANAGED, ...EVERY_OPTION },
@@ -91,8 +105,14 @@ describe('objects', () => {
         rbac: { aggregateToDefaultRoles: false, platformRoles: false },
         priorityClass: { create: false },
         webhook: { podDisruptionBudget: { enabled: false } },
+        guards: {
+          allowedServiceAccounts: { enabled: false },
+          deletionOfUsed: { enabled: false },
+          names: { enabled: false },
+        },
       },
       without(
+        ...guards('guard-accounts', 'guard-accounts-cluster', 'guard-deletion', 'guard-names'),
         'ClusterRole/credential-injector-edit',
         'ClusterRole/credential-injector-platform-admin',
         'ClusterRole/credential-injector-platform-view',
@@ -147,7 +167,7 @@ describe('objects', () => {
       { namespace: 'ns-1' },
     )
     const clusterWide =
-      /^(ClusterRole|ClusterRoleBinding|CustomResourceDefinition|PriorityClass|.*WebhookConfiguration)$/
+      /^(ClusterRole|ClusterRoleBinding|CustomResourceDefinition|PriorityClass|ValidatingAdmission.*|.*WebhookConfiguration)$/
     for (const { kind, metadata } of rendered.objects) {
       expect(metadata.labels, `${kind}/${metadata.name}`).toMatchObject({
         team: 'ml',
@@ -288,6 +308,48 @@ describe('rights', () => {
       ])
     for (const { rules } of [...rendered.of('ClusterRole'), ...rendered.of('Role')])
       expect(JSON.stringify(rules)).not.toContain('*')
+  })
+})
+
+describe('guards', () => {
+  test.each<[unknown, string, boolean]>([
+    ['auto', 'Fail', false],
+    ['auto', 'Ignore', true],
+    [true, 'Fail', true],
+    [false, 'Ignore', false],
+  ])('notInjected.enabled: %j with failurePolicy %s', async (enabled, failurePolicy, isThere) => {
+    const values = { ...SELF_MANAGED, admission: { failurePolicy }, guards: { notInjected: { enabled } } }
+    const names = (await render(values)).names()
+    expect(NOT_INJECTED.map((name) => names.includes(name))).toEqual(NOT_INJECTED.map(() => isThere))
+  })
+
+  test('what the webhook is not sent is not expected to be injected', async () => {
+    const condition = { name: 'not-mine', expression: "object.metadata.name != 'mine'" }
+    const rendered = await render({
+      ...SELF_MANAGED,
+      admission: {
+        failurePolicy: 'Ignore',
+        excludedNamespaces: ['apart'],
+        namespaceSelector: { matchLabels: { injected: 'yes' } },
+        objectSelector: { matchLabels: { managed: 'yes' } },
+        matchConditions: [condition],
+      },
+    })
+    const [webhook] = rendered.one('MutatingWebhookConfiguration').webhooks
+    const policies = rendered
+      .of('ValidatingAdmissionPolicy')
+      .filter(({ metadata }) => metadata.name.includes('guard-injected'))
+    expect(policies).toHaveLength(3)
+    for (const { spec } of policies) {
+      const { matchConstraints, matchConditions } = spec
+      expect(matchConstraints).toMatchObject({
+        namespaceSelector: webhook.namespaceSelector,
+        objectSelector: webhook.objectSelector,
+        matchPolicy: webhook.matchPolicy,
+        resourceRules: webhook.rules,
+      })
+      expect(matchConditions).toContainEqual(condition)
+    }
   })
 })
 
