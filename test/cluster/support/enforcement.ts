@@ -2,7 +2,8 @@
 import type { KubeClient } from '../../../src/kube/client.ts'
 import { eventually } from '../../support/webhook.ts'
 import type { Cluster } from '../kit/cluster.ts'
-import { render, type Values } from './helm.ts'
+import { installAdmissionPolicies } from './admission-policies.ts'
+import type { Values } from './helm.ts'
 import { apply, collection, ensureNamespace, type Manifest, pathOf, remove } from './objects.ts'
 
 export interface EnforcedBy {
@@ -25,38 +26,32 @@ export interface Check {
   remove(): Promise<void>
 }
 
-const KINDS = ['ValidatingAdmissionPolicy', 'ValidatingAdmissionPolicyBinding']
-
 /** As if the chart were installed in `namespace`: pods of that one are never checked. */
 export async function installCheck(cluster: Cluster, namespace: string, values: Values = {}): Promise<Check> {
-  const { client, kubectl } = cluster
+  const { client } = cluster
   const name = `test-${namespace}`
-  const { objects } = await render({ fullnameOverride: name, ...values }, { namespace })
-  const its = objects.filter(
-    ({ kind, metadata }) => KINDS.includes(kind) && metadata.name.startsWith(`${name}-enforced`),
-  )
-  await kubectl(['apply', '-f', '-'], its.map((object) => JSON.stringify(object)).join('\n---\n'))
+  const uninstall = await installAdmissionPolicies(cluster, namespace, `${name}-enforced`, {
+    fullnameOverride: name,
+    ...values,
+  })
   const probes = [
     probeFor('Credential', `${name}-probe`),
     probeFor('ClusterCredential', `${name}-probe-cluster`),
   ]
   for (const { namespace: place } of probes) await ensureNamespace(client, place)
-  return {
+  const check: Check = {
     async put(credential, status) {
       await apply(client, credential)
       await client.patch(`${pathOf(credential)}/status`, 'application/merge-patch+json', { status })
     },
     async whenSeen() {
-      await Promise.all(probes.map((probe) => probe.seen(this, client)))
+      await Promise.all(probes.map((probe) => probe.seen(check, client)))
     },
     async remove() {
-      await kubectl([
-        'delete',
-        '--ignore-not-found',
-        ...its.map(({ kind, metadata }) => `${kind}/${metadata.name}`),
-      ])
+      await uninstall()
     },
   }
+  return check
 }
 
 /** The API server hears of all credentials of a kind in their order: when it goes by the last, it goes by all. */

@@ -140,12 +140,14 @@ spec:
       expression: >-
         variables.files.map(f, params.spec.mountPath + '/' + f.path).map(p,
         {{- include "credential-injector.enforcement.folder" "p" | nindent 8 }})
-    # Volumes that hold them all, and nothing else in their place. Modes are not looked at.
+    # Volumes that hold them all, and nothing else in their place: of two sources with one path the later counts, and the webhook
+    # puts whole secrets (w) before listed files (l). Modes are not looked at.
     - name: volumes
       expression: >-
         params.spec.type != 'file' ? [] : object.spec.?volumes.orValue([]).filter(v, has(v.projected) &&
           [v.projected.?sources.orValue([])].exists(sources,
             sources.all(s, has(s.secret) && !s.secret.?optional.orValue(false)) &&
+            !sources.map(s, has(s.secret.items) ? 'l' : 'w').join('').matches('lw') &&
             [sources.filter(s, s.secret.?name.orValue('') == variables.secret)].exists(own,
               (!has(params.spec.files) && own.exists(s, !has(s.secret.items))) ||
               (size(variables.files) > 0 && variables.files.all(f, own.exists(s, has(s.secret.items) ?
