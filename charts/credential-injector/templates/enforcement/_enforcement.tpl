@@ -115,16 +115,16 @@ spec:
     - name: overridden
       expression: >-
         size(variables.names) == 0 ? [] : variables.containers.filter(c,
-          [c.?env.orValue([]).filter(e, e.name in variables.names)].exists(env, variables.whole ?
-            env.exists(e, [env.filter(x, x.name == e.name)].exists(same,
-              same[size(same) - 1].?valueFrom.?secretKeyRef.?name.orValue('') != variables.secret ||
-              same[size(same) - 1].?valueFrom.?secretKeyRef.?key.orValue('') != e.name)) :
-            variables.listed.exists(v, [env.filter(e, e.name == v.name)].exists(same, size(same) == 0 || (has(v.value) ?
-              has(same[size(same) - 1].valueFrom) ||
-              same[size(same) - 1].?value.orValue('').replace('$$', 'x').contains('$(') ||
-              same[size(same) - 1].?value.orValue('').replace('$$', '$') != v.value :
-              same[size(same) - 1].?valueFrom.?secretKeyRef.?name.orValue('') != variables.secret ||
-              same[size(same) - 1].?valueFrom.?secretKeyRef.?key.orValue('') != v.?key.orValue(v.name))))))
+          [c.?env.orValue([]).filter(e, e.name in variables.names)].exists(env, [env.map(e, e.name)].exists(names,
+            variables.whole ? size(env) > 0 && variables.keys.exists(k, [names.lastIndexOf(k)].exists(i, i >= 0 && (
+              env[i].?valueFrom.?secretKeyRef.?name.orValue('') != variables.secret ||
+              env[i].?valueFrom.?secretKeyRef.?key.orValue('') != k))) :
+            variables.listed.exists(v, [names.lastIndexOf(v.name)].exists(i, i < 0 || (has(v.value) ?
+              has(env[i].valueFrom) ||
+              env[i].?value.orValue('').replace('$$', 'x').contains('$(') ||
+              env[i].?value.orValue('').replace('$$', '$') != v.value :
+              env[i].?valueFrom.?secretKeyRef.?name.orValue('') != variables.secret ||
+              env[i].?valueFrom.?secretKeyRef.?key.orValue('') != v.?key.orValue(v.name)))))))
 
     # ---- Files ----
     - name: folder
@@ -165,38 +165,56 @@ spec:
             here[size(here) - 1].?readOnly.orValue(false) &&
             here[size(here) - 1].?subPath.orValue('') == '' &&
             here[size(here) - 1].?subPathExpr.orValue('') == ''))
+    # The API server stops an expression that takes too long, and the pod would go unchecked (or an innocent one be refused); so what
+    # would take that long is refused first. The weights are those of the cost; ten thousand variables are far from the limit.
+    - name: isSmall
+      expression: >-
+        variables.containers.map(c, size(c.?env.orValue([])) + size(c.?envFrom.orValue([])) + size(variables.names) +
+          4 * size(c.?volumeMounts.orValue([]))).sum() +
+        (params.spec.type != 'file' ? 0 : object.spec.?volumes.orValue([]).map(v, 5 +
+          v.?projected.?sources.orValue([]).map(s, size(s.?secret.?items.orValue([])) * size(variables.files) + 1).sum()).sum()) <= 20000
+    # Paths of mounts below the folder, for each container.
+    - name: inside
+      expression: >-
+        variables.isSmall && size(variables.files) > 0 ? variables.containers.map(c, {'name': dyn(c.name), 'paths': dyn(c.?volumeMounts.orValue([]).map(m,
+        {{- include "credential-injector.enforcement.folder" "m.mountPath" | nindent 8 }}).filter(p, p != variables.folder && p.startsWith(variables.folder + '/')))}) : []
+    - name: isChecked
+      expression: >-
+        size(variables.enforcing) > 0 && variables.isSmall &&
+        variables.inside.map(c, size(c.paths)).sum() * size(variables.files) <= 10000
     # A mount at a file's place, on the way to it or below it takes it away.
     - name: hidden
       expression: >-
-        size(variables.paths) == 0 ? [] : variables.containers.filter(c,
-          c.?volumeMounts.orValue([]).map(m,
-          {{- include "credential-injector.enforcement.folder" "m.mountPath" | nindent 10 }}).exists(p,
-            p != variables.folder && p.startsWith(variables.folder + '/') &&
-            variables.paths.exists(f, (f + '/').startsWith(p + '/') || (p + '/').startsWith(f + '/'))))
+        variables.inside.filter(c, c.paths.exists(p, variables.paths.exists(f,
+          (f + '/').startsWith(p + '/') || (p + '/').startsWith(f + '/'))))
   validations:
-    - expression: size(variables.enforcing) == 0 || size(variables.unloaded) == 0
+    - expression: size(variables.enforcing) == 0 || variables.isChecked
+      reason: Forbidden
+      messageExpression: >-
+        {{ $subject }} + ', and the pod has more variables, mounts and files than can be compared with it: give it fewer, or fewer containers'
+    - expression: size(variables.unloaded) == 0 || !variables.isChecked
       reason: Forbidden
       messageExpression: >-
         {{ $subject }} + ', and container ' + variables.unloaded[0].name +
         ' does not load secret ' + variables.secret + ' by envFrom, for certain and after every ConfigMap' + {{ $advice }}
-    - expression: size(variables.enforcing) == 0 || size(variables.overridden) == 0
+    - expression: size(variables.overridden) == 0 || !variables.isChecked
       reason: Forbidden
       messageExpression: >-
         {{ $subject }} + ', and container ' + variables.overridden[0].name + ' does not have ' +
         (size(variables.names) == 1 ? variables.names[0] : 'one of its ' + string(size(variables.names)) + ' variables') +
         ' from it: an entry of env is missing or has another source (secret ' + variables.secret + ')' + {{ $advice }}
-    - expression: size(variables.enforcing) == 0 || size(variables.unmounted) == 0
+    - expression: size(variables.unmounted) == 0 || !variables.isChecked
       reason: Forbidden
       messageExpression: >-
         {{ $subject }} + ', and container ' + variables.unmounted[0].name + ' does not have the files of secret ' +
         variables.secret + ' at ' + params.spec.mountPath + ', read-only and all of them' + {{ $advice }}
-    - expression: size(variables.enforcing) == 0 || size(variables.hidden) == 0
+    - expression: size(variables.hidden) == 0 || !variables.isChecked
       reason: Forbidden
       messageExpression: >-
         {{ $subject }} + ', and a mount of container ' + variables.hidden[0].name + ' hides one of its files below ' +
         params.spec.mountPath + {{ $advice }}
     - expression: >-
-        size(variables.enforcing) == 0 || params.spec.type != 'dockerRegistry' ||
+        !variables.isChecked || params.spec.type != 'dockerRegistry' ||
         object.spec.?imagePullSecrets.orValue([]).exists(s, s.?name.orValue('') == variables.secret)
       reason: Forbidden
       messageExpression: >-
