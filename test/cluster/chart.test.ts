@@ -31,6 +31,17 @@ test('helm lint has nothing to say but that there is no icon', async () => {
 const hashOf = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 8)
 
 describe('objects', () => {
+  const POLICIES = [
+    'enforced',
+    'enforced-cluster',
+    'fence-events',
+    'fence-secrets',
+    'fence-webhooks',
+    'fence-workloads',
+  ].flatMap((name) => [
+    `ValidatingAdmissionPolicy/credential-injector-${name}`,
+    `ValidatingAdmissionPolicyBinding/credential-injector-${name}`,
+  ])
   const BASE = [
     'ClusterRole/credential-injector-controller',
     'ClusterRole/credential-injector-edit',
@@ -52,6 +63,7 @@ describe('objects', () => {
     'Service/credential-injector-webhook',
     'ServiceAccount/credential-injector-controller',
     'ServiceAccount/credential-injector-webhook',
+    ...POLICIES,
     'ValidatingWebhookConfiguration/credential-injector-workloads',
   ]
   const CERTIFICATES = [
@@ -89,8 +101,11 @@ describe('objects', () => {
         rbac: { aggregateToDefaultRoles: false },
         priorityClass: { create: false },
         webhook: { podDisruptionBudget: { enabled: false } },
+        enforcement: { enabled: false },
+        fences: { enabled: false },
       },
       without(
+        ...POLICIES,
         'ClusterRole/credential-injector-edit',
         'ClusterRole/credential-injector-view',
         'CustomResourceDefinition/clustercredentials.run.ai',
@@ -143,7 +158,7 @@ describe('objects', () => {
       { namespace: 'ns-1' },
     )
     const clusterWide =
-      /^(ClusterRole|ClusterRoleBinding|CustomResourceDefinition|PriorityClass|.*WebhookConfiguration)$/
+      /^(ClusterRole|ClusterRoleBinding|CustomResourceDefinition|PriorityClass|.*WebhookConfiguration|ValidatingAdmissionPolicy(Binding)?)$/
     for (const { kind, metadata } of rendered.objects) {
       expect(metadata.labels, `${kind}/${metadata.name}`).toMatchObject({
         team: 'ml',
@@ -263,6 +278,44 @@ describe('rights', () => {
       ])
     for (const { rules } of [...rendered.of('ClusterRole'), ...rendered.of('Role')])
       expect(JSON.stringify(rules)).not.toContain('*')
+  })
+})
+
+describe('the limits that the API server keeps', () => {
+  test('the fences hold for the controller’s own account, whatever the release is called', async () => {
+    const rendered = await render(SELF_MANAGED, { release: 'prod', namespace: 'ns-1' })
+    const account = rendered.one('ServiceAccount', 'prod-credential-injector-controller').metadata
+    const fences = rendered
+      .of('ValidatingAdmissionPolicy')
+      .filter(({ metadata }) => metadata.name.includes('-fence-'))
+    expect(fences).toHaveLength(4)
+    for (const { spec } of fences) {
+      expect(spec.failurePolicy).toBe('Fail')
+      expect(spec.matchConditions.map(({ expression }: any) => expression)).toEqual([
+        `request.userInfo.username == 'system:serviceaccount:${account.namespace}:${account.name}'`,
+      ])
+    }
+  })
+
+  test('without the right to restart workloads there is no fence around it', async () => {
+    const rendered = await render({ ...SELF_MANAGED, rotation: { restartWorkloads: false } })
+    expect(rendered.names().filter((name) => name.includes('fence-workloads'))).toEqual([])
+  })
+
+  test('finished pods are checked wherever the webhook may be asked, and nowhere else', async () => {
+    const rendered = await render({ ...SELF_MANAGED, admission: { excludedNamespaces: ['lab'] } })
+    const bindings = rendered
+      .of('ValidatingAdmissionPolicyBinding')
+      .filter(({ metadata }) => metadata.name.includes('-enforced'))
+    expect(bindings).toHaveLength(2)
+    for (const { spec } of bindings)
+      expect(spec.matchResources.namespaceSelector.matchExpressions).toEqual([
+        {
+          key: 'kubernetes.io/metadata.name',
+          operator: 'NotIn',
+          values: ['kube-system', 'kube-node-lease', 'kube-public', 'credential-injector', 'lab'],
+        },
+      ])
   })
 })
 

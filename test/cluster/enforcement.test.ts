@@ -546,6 +546,13 @@ describe('with a webhook that is down and pods that are let through', () => {
     )
   })
 
+  test('a pod that is too large to be compared is refused, and not let through unchecked', async () => {
+    const env = Array.from({ length: 20_001 }, (_, number) => ({ name: `V${number}` }))
+    expect(await refused(podOf({ main: { env } }), DOWN)).toContain(
+      'more variables, mounts and files than can be compared',
+    )
+  })
+
   test('a mirror pod, which no kubelet ever runs, is not looked at', async () => {
     const mirror: any = podOf()
     mirror.metadata.annotations = { 'kubernetes.io/config.mirror': 'x' }
