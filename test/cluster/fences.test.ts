@@ -3,11 +3,19 @@
  * than the chart gives it, so that whatever is refused is refused by the fences.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createKubeClient, type KubeClient, KubeError } from '../../src/kube/client.ts'
+import { createKubeClient, type KubeClient, KubeError, type KubeObject } from '../../src/kube/client.ts'
 import { eventually } from '../support/webhook.ts'
+import { installCrds } from './install-crds.ts'
 import { sharedCluster } from './kit/shared.ts'
 import { installAdmissionPolicies } from './support/admission-policies.ts'
-import { collection, ensureNamespace, ensureServiceAccount, type Manifest } from './support/objects.ts'
+import {
+  apply,
+  collection,
+  ensureNamespace,
+  ensureServiceAccount,
+  type Manifest,
+  remove,
+} from './support/objects.ts'
 
 const cluster = sharedCluster()
 const { client: admin } = cluster
@@ -23,7 +31,21 @@ let thief: KubeClient
 /** Another account with the same rights. */
 let other: KubeClient
 
+/** Of ClusterCredentials that exist: what has no other owner than one that does not is collected as garbage. */
+const uids = new Map<string, string>()
+const OWNERS = ['fence-both', 'fence-labelled', 'fence-owned', 'fence-new'].map((name) => ({
+  apiVersion: 'run.ai/v1',
+  kind: 'ClusterCredential',
+  metadata: { name },
+  spec: { type: 'environment', secretRef: { name: 'source' } },
+}))
+
 beforeAll(async () => {
+  await installCrds(admin)
+  for (const manifest of OWNERS) {
+    const { metadata } = await apply<KubeObject>(admin, manifest)
+    uids.set(metadata.name, String(metadata.uid))
+  }
   for (const namespace of [OWN, TEAM]) await ensureNamespace(admin, namespace)
   for (const account of [CONTROLLER, 'somebody']) await ensureServiceAccount(admin, OWN, account)
   await cluster.kubectl(['apply', '-f', '-'], JSON.stringify(EVERYTHING))
@@ -33,7 +55,8 @@ beforeAll(async () => {
     fullnameOverride: NAME,
     certificates: { mode: 'selfManaged' },
   })
-  for (const object of OBJECTS) await admin.create(collection(object.kind, object.metadata.namespace), object)
+  for (const object of objects())
+    await admin.create(collection(object.kind, object.metadata.namespace), object)
   await eventually('the fences stand', async () => {
     const probes = await Promise.all([
       refusal(thief.create(`${collection('Secret', TEAM)}?dryRun=All`, secret('probe'))),
@@ -46,6 +69,7 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   await uninstall?.()
+  for (const manifest of OWNERS) await remove(admin, manifest)
   await cluster.kubectl(['delete', '--ignore-not-found', 'clusterrole,clusterrolebinding', NAME])
   await cluster.kubectl([
     'delete',
@@ -109,8 +133,8 @@ describe('Secrets', () => {
   })
 
   test('are created as copies, and the name does not matter to others', async () => {
-    await thief.create(collection('Secret', TEAM), copy('new'))
-    await thief.delete(`${collection('Secret', TEAM)}/credential-new`)
+    await thief.create(collection('Secret', TEAM), copy('fence-new'))
+    await thief.delete(`${collection('Secret', TEAM)}/credential-fence-new`)
     await other.create(collection('Secret', TEAM), secret('anything'))
   })
 
@@ -162,7 +186,7 @@ describe('Secrets', () => {
     await admin.get(`${collection('Secret', TEAM)}/wandb-secret`)
   })
 
-  test.each(['credential-both', 'credential-labelled', 'credential-owned'])(
+  test.each(['credential-fence-both', 'credential-fence-labelled', 'credential-fence-owned'])(
     'that are copies are set right, kept as copies, and deleted: %s',
     async (name) => {
       const path = `${collection('Secret', TEAM)}/${name}`
@@ -212,9 +236,14 @@ describe.each(['Deployment', 'StatefulSet', 'DaemonSet'])('%s', (kind) => {
         value: 'a',
       },
     ])
-    const whole = await admin.get<any>(path)
-    whole.spec.template.metadata.annotations['credentials.run.ai/restarted-for'] = 'b'
-    await thief.replace(path, whole)
+    // Its own controller writes its status meanwhile.
+    await eventually('nobody was faster', async () => {
+      const whole = await admin.get<any>(path)
+      whole.spec.template.metadata.annotations['credentials.run.ai/restarted-for'] = 'b'
+      return thief.replace(path, whole).catch((error) => {
+        if (error.reason !== 'Conflict') throw error
+      })
+    })
   })
 
   test.each<[string, object]>([
@@ -425,7 +454,7 @@ function owner(name: string) {
     apiVersion: 'run.ai/v1',
     kind: 'ClusterCredential',
     name,
-    uid: '00000000-0000-0000-0000-000000000001',
+    uid: uids.get(name) ?? '00000000-0000-0000-0000-000000000001',
   }
 }
 
@@ -527,13 +556,13 @@ function configuration(name: string, webhooks: object[] = [entry()]) {
 }
 
 const KINDS = ['Deployment', 'StatefulSet', 'DaemonSet']
-const OBJECTS: any[] = [
+const objects = (): any[] => [
   secret('source', { namespace: OWN }),
   secret('wandb-secret', { namespace: TEAM }),
   secret('credential-mine', { namespace: TEAM }),
-  copy('both', { namespace: TEAM }),
-  copy('labelled', { namespace: TEAM, ownerReferences: [], annotations: {} }),
-  copy('owned', { namespace: TEAM, labels: {}, annotations: {} }),
+  copy('fence-both', { namespace: TEAM }),
+  copy('fence-labelled', { namespace: TEAM, ownerReferences: [], annotations: {} }),
+  copy('fence-owned', { namespace: TEAM, labels: {}, annotations: {} }),
   ...KINDS.map((kind) => workload(kind, 'web')),
   { apiVersion: 'v1', kind: 'Event', ...event('theirs', 'kubelet') },
   configuration(NAME),
