@@ -39,6 +39,17 @@ const NOT_INJECTED = guards('guard-injected', 'guard-injected-cluster', 'guard-i
 const hashOf = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 8)
 
 describe('objects', () => {
+  const POLICIES = [
+    'enforced',
+    'enforced-cluster',
+    'fence-events',
+    'fence-secrets',
+    'fence-webhooks',
+    'fence-workloads',
+  ].flatMap((name) => [
+    `ValidatingAdmissionPolicy/credential-injector-${name}`,
+    `ValidatingAdmissionPolicyBinding/credential-injector-${name}`,
+  ])
   const BASE = [
     'ClusterRole/credential-injector-controller',
     'ClusterRole/credential-injector-edit',
@@ -63,6 +74,7 @@ describe('objects', () => {
     'ServiceAccount/credential-injector-controller',
     'ServiceAccount/credential-injector-webhook',
     ...guards('guard-accounts', 'guard-accounts-cluster', 'guard-deletion', 'guard-names'),
+    ...POLICIES,
     'ValidatingWebhookConfiguration/credential-injector-workloads',
   ]
   const CERTIFICATES = [
@@ -110,9 +122,12 @@ describe('objects', () => {
           deletionOfUsed: { enabled: false },
           names: { enabled: false },
         },
+        enforcement: { enabled: false },
+        fences: { enabled: false },
       },
       without(
         ...guards('guard-accounts', 'guard-accounts-cluster', 'guard-deletion', 'guard-names'),
+        ...POLICIES,
         'ClusterRole/credential-injector-edit',
         'ClusterRole/credential-injector-platform-admin',
         'ClusterRole/credential-injector-platform-view',
@@ -350,6 +365,44 @@ describe('guards', () => {
       })
       expect(matchConditions).toContainEqual(condition)
     }
+  })
+})
+
+describe('the limits that the API server keeps', () => {
+  test('the fences hold for the controller’s own account, whatever the release is called', async () => {
+    const rendered = await render(SELF_MANAGED, { release: 'prod', namespace: 'ns-1' })
+    const account = rendered.one('ServiceAccount', 'prod-credential-injector-controller').metadata
+    const fences = rendered
+      .of('ValidatingAdmissionPolicy')
+      .filter(({ metadata }) => metadata.name.includes('-fence-'))
+    expect(fences).toHaveLength(4)
+    for (const { spec } of fences) {
+      expect(spec.failurePolicy).toBe('Fail')
+      expect(spec.matchConditions.map(({ expression }: any) => expression)).toEqual([
+        `request.userInfo.username == 'system:serviceaccount:${account.namespace}:${account.name}'`,
+      ])
+    }
+  })
+
+  test('without the right to restart workloads there is no fence around it', async () => {
+    const rendered = await render({ ...SELF_MANAGED, rotation: { restartWorkloads: false } })
+    expect(rendered.names().filter((name) => name.includes('fence-workloads'))).toEqual([])
+  })
+
+  test('finished pods are checked wherever the webhook may be asked, and nowhere else', async () => {
+    const rendered = await render({ ...SELF_MANAGED, admission: { excludedNamespaces: ['lab'] } })
+    const bindings = rendered
+      .of('ValidatingAdmissionPolicyBinding')
+      .filter(({ metadata }) => metadata.name.includes('-enforced'))
+    expect(bindings).toHaveLength(2)
+    for (const { spec } of bindings)
+      expect(spec.matchResources.namespaceSelector.matchExpressions).toEqual([
+        {
+          key: 'kubernetes.io/metadata.name',
+          operator: 'NotIn',
+          values: ['kube-system', 'kube-node-lease', 'kube-public', 'credential-injector', 'lab'],
+        },
+      ])
   })
 })
 

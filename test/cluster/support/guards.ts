@@ -8,7 +8,11 @@ import { type Rendered, render, type Values } from './helm.ts'
 import { apply, collection, ensureNamespace, type Manifest } from './objects.ts'
 
 const POLICIES = '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies'
-const ALL = { certificates: { mode: 'selfManaged' }, guards: { notInjected: { enabled: true } } }
+/** With `Fail`, so that a check that fails shows as a refusal. */
+const ALL = {
+  certificates: { mode: 'selfManaged' },
+  guards: { failurePolicy: 'Fail', notInjected: { enabled: true } },
+}
 
 /** The guards among the chart's objects: policies and their bindings. */
 export async function renderGuards(values: Values = {}): Promise<Rendered['objects']> {
