@@ -30,7 +30,7 @@ export function newsOf(
   const its: News = {
     about: { apiVersion: 'run.ai/v1', kind, ...identityOf(credential) },
     event: warning(
-      `${count(stale.pods)} with variables from before the rotation at ${lastRotated}: ${list(listed)}. ${REMEDY}`,
+      `${count(stale.pods)} with variables from before the rotation at ${lastRotated}. ${REMEDY} Who: ${list(listed)}`,
     ),
   }
   const workloads = heard.map(({ subject }) => ({
@@ -45,6 +45,7 @@ export function newsOf(
 const REMEDY =
   'Restart to take the new content, as with kubectl rollout restart, or let the controller do it: rotation.restart: Automatic.'
 
+/** Names may be long, and what there is no room for is cut off: so they stand last. */
 const MOST_IN_MESSAGE = 5
 
 function warning(message: string): EventContent {

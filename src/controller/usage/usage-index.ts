@@ -88,16 +88,15 @@ export function createUsageIndex(surroundings: Surroundings): UsageIndex {
       const before = credentials.get(key)
       credentials.set(key, credential)
       if (before !== undefined && isSameUse(before, credential)) return
-      // Others with the same Secret may be taken for it, before and now.
-      const affected = new Set([key, ...(before ? (named.get(placeOf(before)) ?? []) : [])])
+      const affected = new Set([key, ...(before ? rivalsOf(before) : [])])
       if (before !== undefined) takeFrom(named, placeOf(before), key)
       addTo(named, placeOf(credential), key)
-      changedAll(affected.union(named.get(placeOf(credential)) as Set<string>))
+      changedAll(affected.union(new Set(rivalsOf(credential))))
     },
     removeCredential(key) {
       const before = credentials.get(key)
       if (before === undefined) return
-      const affected = new Set(named.get(placeOf(before)))
+      const affected = new Set([key, ...rivalsOf(before)])
       takeFrom(named, placeOf(before), key)
       credentials.delete(key)
       changedAll(affected)
@@ -113,7 +112,8 @@ export function createUsageIndex(surroundings: Surroundings): UsageIndex {
       for (const pod of owned.get(ownerKey) ?? []) changedFor(pod)
     },
     namespaceChanged(name) {
-      for (const [secret, places] of users) if (places.has(name)) changedAll(named.get(`/${secret}`))
+      for (const [secret, places] of users)
+        if (places.has(name) && named.has(`/${secret}`)) changedAll(namersOf(secret, [name]))
     },
     secretChanged(secretKey) {
       const [, secret = ''] = secretKey.split('/')
@@ -164,10 +164,20 @@ export function createUsageIndex(surroundings: Surroundings): UsageIndex {
   }
 
   function changedFor({ namespace, uses }: PodFacts): void {
-    for (const { secret } of uses) {
-      changedAll(named.get(`${namespace}/${secret}`))
-      changedAll(named.get(`/${secret}`))
-    }
+    for (const { secret } of uses) changedAll(namersOf(secret, [namespace]))
+  }
+
+  /** Pods may be taken to use one of them instead of another, where they have a Secret in common. */
+  function rivalsOf(credential: CredentialObject): Iterable<string> {
+    const { namespace } = credential.metadata
+    const secret = secretOf(credential)
+    return namersOf(secret, namespace === undefined ? (users.get(secret)?.keys() ?? []) : [namespace])
+  }
+
+  /** Keys of the credentials that a Secret of these namespaces may be of. */
+  function* namersOf(secret: string, namespaces: Iterable<string>): Iterable<string> {
+    yield* named.get(`/${secret}`) ?? []
+    for (const namespace of namespaces) yield* named.get(`${namespace}/${secret}`) ?? []
   }
 
   function changedAll(keys: Iterable<string> = []): void {
@@ -201,8 +211,7 @@ export function createUsageIndex(surroundings: Surroundings): UsageIndex {
     secret: string,
     { namespace, injected }: PodFacts,
   ): { credential: CredentialObject; isByHand: boolean }[] {
-    const keys = [...(named.get(`${namespace}/${secret}`) ?? []), ...(named.get(`/${secret}`) ?? [])]
-    const all = keys
+    const all = [...namersOf(secret, [namespace])]
       .map((key) => credentials.get(key) as CredentialObject)
       .filter((it) => it.kind === 'Credential' || surroundings.isOffered(it, namespace))
     const recorded = all.filter(({ kind, metadata }) =>

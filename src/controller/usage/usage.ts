@@ -1,16 +1,16 @@
 import { matchesSelector } from '../../api/selector.ts'
 import type { CredentialStatus } from '../../api/status.ts'
 import { excludedNamespaces } from '../../store/memory.ts'
-import { createAnnouncer } from '../announcer.ts'
 import type { DutyParts, StatusSource } from '../duties.ts'
 import { type CredentialObject, keyOf } from '../watched/credentials.ts'
-import { factsOf } from './facts.ts'
+import { factsOf, isNews, type UsageFacts } from './facts.ts'
 import { measureUsage } from './metrics.ts'
 import { newsOf } from './news.ts'
-import { createUsageIndex, type UsageIndex } from './usage-index.ts'
+import { createRest } from './rest.ts'
+import { createUsageIndex, type Usage, type UsageIndex } from './usage-index.ts'
 
 /** The status of one credential is written this often at most while pods come and go in crowds. */
-const ANNOUNCE_EVERY_MS = 2_000
+const WRITE_EVERY_MS = 2_000
 
 interface UsageParts extends Pick<DutyParts, 'watched' | 'events' | 'isLeading' | 'ownNamespace' | 'now'> {
   readonly metrics: Pick<DutyParts['metrics'], 'registers'>
@@ -25,12 +25,12 @@ interface UsageParts extends Pick<DutyParts, 'watched' | 'events' | 'isLeading' 
 export function watchUsage(parts: UsageParts): StatusSource & Pick<UsageIndex, 'missedBy'> {
   const { watched, events, isLeading, now = Date.now } = parts
   const excluded = excludedNamespaces(parts.ownNamespace)
-  const announcer = createAnnouncer(parts.onNews, ANNOUNCE_EVERY_MS)
+  const rest = createRest<Usage>(parts.onNews, WRITE_EVERY_MS)
   const index = createUsageIndex({
     workloadOf: watched.workloadOf,
     copiedAt: watched.copiedAt,
     isOffered,
-    onChange: announcer.announce,
+    onChange: rest.changed,
   })
   /** What the statuses said last of stale pods. */
   const said = new Map<string, CredentialStatus['stale']>()
@@ -50,8 +50,16 @@ export function watchUsage(parts: UsageParts): StatusSource & Pick<UsageIndex, '
   measureUsage(parts.metrics.registers, index)
 
   return {
-    factsOf: (credential) => factsOf(index.usageOf(keyOf(credential)), credential.status, now()),
+    factsOf: factsFor,
     missedBy: index.missedBy,
+  }
+
+  function factsFor(credential: CredentialObject): Partial<UsageFacts> {
+    const key = keyOf(credential)
+    const usage = rest.shown(key) ?? index.usageOf(key)
+    const facts = factsOf(usage, credential.status, now())
+    if (isNews(facts, credential.status)) rest.show(key, usage)
+    return facts
   }
 
   function learn(key: string, credential: CredentialObject | undefined): void {
