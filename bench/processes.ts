@@ -81,7 +81,7 @@ function processorTime(pid: number): number | undefined {
   return (Number(fields[11]) + Number(fields[12])) * 10
 }
 
-function residentMemory(pid: number): number {
+export function residentMemory(pid: number): number {
   const kibibytes =
     process.platform === 'linux'
       ? /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]

@@ -1,5 +1,5 @@
 /**
- * Measures the controller on a real API server: one ClusterCredential that is offered to 2,000 namespaces, or with `--long` to
+ * Measures the copies that the controller makes on a real API server: one ClusterCredential that is offered to 2,000 namespaces, or with `--long` to
  * 10,000. Prints a table; fails if a promise is broken. The programs of the test cluster are built at the first time.
  *
  *     npm run bench:controller [-- --long]
