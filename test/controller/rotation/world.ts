@@ -72,6 +72,7 @@ export class World {
   readonly requests: string[] = []
   mishaps: Mishap[] = []
   undelivered = new Set<string>()
+  changes = 0
 
   add(namespace: string, name: string, uses: readonly string[], pods = 2, kind = 'Deployment') {
     const workload: SimulatedWorkload = {
@@ -330,9 +331,11 @@ export class Controller {
     return this
   }
 
-  /** As when everything that can be watched has changed. */
+  /** As when everything that can be watched has changed; each time in another order. */
   changedAll(): void {
-    for (const key of this.#world.workloads.keys()) this.#waiting.add(key)
+    const keys = [...this.#world.workloads.keys()]
+    const first = this.#world.changes++ % keys.length
+    for (const key of [...keys.slice(first), ...keys.slice(0, first)]) this.#waiting.add(key)
   }
 
   /** Looks at all that waits, until nothing does, several at once as the queue has it. What fails is tried once more, later. */
