@@ -44,6 +44,8 @@ export interface SimulatedWorkload extends Workload {
   /** Where it is another one than the pods' owner. */
   uidInCluster: string
   pods: Pod[]
+  /** The pods answer, after all of them are new. */
+  available: boolean
 }
 
 interface Credential {
@@ -93,6 +95,7 @@ export class World {
       onDelete: false,
       uidInCluster: `uid-${name}`,
       pods: Array.from({ length: pods }, () => ({ startedAt: this.now, record: '' })),
+      available: true,
     }
     this.workloads.set(keyOf(workload), workload)
     return workload
@@ -119,6 +122,7 @@ export class World {
     if (workload.paused) return
     const old = workload.pods.find(({ record }) => record !== workload.record)
     if (old) Object.assign(old, { startedAt: this.now, record: workload.record })
+    else workload.available = true
   }
 
   /** `kubectl rollout undo`: pods of the earlier template that still run go on. */
@@ -137,8 +141,8 @@ export class World {
     workload.generation++
   }
 
-  isRolledOut({ observed, generation, pods, record }: SimulatedWorkload): boolean {
-    return observed === generation && pods.every((pod) => pod.record === record)
+  isRolledOut({ observed, generation, pods, record, available }: SimulatedWorkload): boolean {
+    return available && observed === generation && pods.every((pod) => pod.record === record)
   }
 
   underWay(): string[] {
@@ -256,7 +260,7 @@ export class World {
         observedGeneration: observed,
         replicas: pods.length,
         updatedReplicas: updated,
-        availableReplicas: pods.length,
+        availableReplicas: workload.available ? pods.length : 0,
       },
     }
   }
@@ -274,6 +278,7 @@ export class World {
     workload.history.push(workload.record)
     this.change(workload, () => {
       workload.record = record
+      workload.available = false
     })
   }
 
