@@ -15,6 +15,8 @@ import { buildOps } from '../process/ops.ts'
 import { createCertificateMetrics } from './certificates/metrics.ts'
 import type { Duty, DutyParts } from './duties.ts'
 import { type ControllerMetrics, createControllerMetrics } from './metrics.ts'
+import { createRotationDuty, type RotationDuty } from './rotation/duty.ts'
+import { watchStale } from './rotation/stale.ts'
 import { countCredentials, createStatusDuty, type StatusDuty } from './status/duty.ts'
 import { revisionKey } from './status/revision-key.ts'
 import { type Watched, watchCluster } from './watched/index.ts'
@@ -56,7 +58,7 @@ async function control(config: ControllerConfig): Promise<void> {
   watched.subscribe({ credential: status.changed })
   measure(parts, status)
   /** Everything that is done while leading. */
-  const duties: Duty[] = [status, ...(await certificateDuties(config, parts))]
+  const duties: Duty[] = [status, rotationDuty(config, parts), ...(await certificateDuties(config, parts))]
 
   let work: Promise<unknown> = Promise.resolve()
   endOnSignal(lifecycle, async () => {
@@ -189,6 +191,12 @@ async function certificateDuties(
     onEvent: ({ secret, ...event }) => events.send({ apiVersion: 'v1', kind: 'Secret', ...secret }, event),
   })
   return [duty]
+}
+
+function rotationDuty({ rotation }: ControllerConfig, parts: DutyParts): RotationDuty {
+  const stale = watchStale({ watched: parts.watched, onChange: (workload) => duty.changed(workload) })
+  const duty: RotationDuty = createRotationDuty(parts, stale, rotation)
+  return duty
 }
 
 function measure({ metrics, watched, isLeading }: DutyParts, status: StatusDuty): void {
