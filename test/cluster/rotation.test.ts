@@ -379,24 +379,20 @@ describe('one controller', () => {
     await start(['--rotation-one-at-a-time', 'true'])
     await firstSeen()
     const since = auditPosition(cluster)
-    kubelet.isHeld = () => true
     const status = await rotate('wandb')
-    const isRestarted = async (name: string) => recordOf(await get(name)) !== ''
     const names = ['one', 'two', 'three']
-    const done: string[] = []
-    while (done.length < names.length) {
-      const next = await Promise.any(
-        names
-          .filter((name) => !done.includes(name))
-          .map((name) => whenRestarted(name, status).then(() => name)),
-      )
-      done.push(next)
-      // Its pods do not run yet: nobody else's turn, however often the controller looks.
+    kubelet.isHeld = () => true
+    for (let done = 1; done <= names.length; done++) {
+      await changes(since, done)
+      // Its new pod does not run yet: nobody else's turn, however often the controller looks.
       await looks(3)
-      const restarted = []
-      for (const name of names) if (await isRestarted(name)) restarted.push(name)
-      expect(restarted.sort()).toEqual([...done].sort())
+      expect(Object.keys(patches(since))).toHaveLength(done)
+      const [last = ''] = Object.keys(patches(since)).slice(-1)
+      await whenRestarted(last, status)
+      kubelet.isHeld = ({ metadata: { labels } }) => labels?.app !== last
+      await when(last, ({ status }) => status?.updatedReplicas === 1)
       await kubelet.look()
+      await whenAvailable(last, 'Deployment', 2)
     }
     expect(patches(since)).toEqual({ one: 1, two: 1, three: 1 })
   })

@@ -27,8 +27,6 @@ export interface StaleWorkload {
 export interface StaleRotation extends Rotation {
   /** `spec.rotation.restart: Automatic` of the credential. */
   readonly isAutomatic: boolean
-  /** The Secret that the workload's pods read has the new content: copies of a ClusterCredential's come a moment later. */
-  readonly isDelivered: boolean
 }
 
 /** What the workload may have to be restarted for. The template has the last word, and is not known yet. */

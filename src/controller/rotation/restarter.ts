@@ -5,6 +5,7 @@ import { type Clock, SYSTEM_CLOCK } from '../../kube/clock.ts'
 import type { DutyParts } from '../duties.ts'
 import type { WorkQueue } from '../queue.ts'
 import type { Workload } from '../watched/owners.ts'
+import { isDelivered } from './delivery.ts'
 import { createRotationMetrics } from './metrics.ts'
 import {
   askedFor,
@@ -35,10 +36,10 @@ import {
 
 /** How often a rollout is asked whether it has finished: nobody else is told of its end. */
 const FOLLOW_MS = 2_000
-/** A copy of a ClusterCredential's Secret that has not come yet. */
-const DELIVERY_MS = 2_000
+/** A copy of a ClusterCredential's Secret that has not come yet: soon, or for long not. */
+const DELIVERY = { first: 1_000, most: 30_000 }
 /** How soon a workload that cannot be restarted is looked at again; of very many, each more seldom. */
-const HELD_MS = 60_000
+const HELD_MS = 30_000
 const HELD_AT_FULL_PACE = 100
 /** At the beginning. */
 const SURVEYED_AT_ONCE = 8
@@ -87,6 +88,8 @@ export function createRestarter(
   const rollouts = new Map<string, Rollout>()
   const answers = new Map<string, Answer>()
   const said = new Map<string, string>()
+  /** How often a copy was not there yet. */
+  const deliveries = new Map<string, number>()
   /** Changes whose answer did not get through. */
   const unsure = new Map<string, Restart>()
   const metrics = createRotationMetrics(parts.metrics, turns, heldCount)
@@ -109,13 +112,14 @@ export function createRestarter(
     await attempt(key, workload, ripe, signal)
   }
 
-  /** Those that have settled and whose content has arrived. When others will have is noted. */
+  /** All of them once the last has settled; when that will be is noted. */
   function ripeAmong(key: string, asked: readonly StaleRotation[]): readonly StaleRotation[] {
-    if (asked.length === 0) answers.delete(key)
-    const delivered = asked.filter(({ isDelivered }) => isDelivered)
-    const settled = settledAt(delivered, settings.settle)
-    if (delivered.length < asked.length) queue.addAt(key, now() + DELIVERY_MS)
-    if (delivered.length === 0 || settled <= now()) return delivered
+    if (asked.length === 0) {
+      answers.delete(key)
+      return []
+    }
+    const settled = settledAt(asked, settings.settle)
+    if (settled <= now()) return asked
     queue.addAt(key, settled)
     return []
   }
@@ -154,11 +158,25 @@ export function createRestarter(
     if (object.metadata.uid !== workload.uid) return forget(key)
     const state = stateOf(workload.kind, object)
     makeSure(key, workload, state)
-    const plan = await planFor(workload, object, state, ripe, signal)
+    const open = openRotations(state, ripe)
+    const delivered = await deliveredAmong(open, workload.namespace, signal)
+    const plan = await planFor(workload, object, state, delivered, signal)
     if (plan.do === 'restart') await restart(key, workload, object, plan, signal)
     else if (isUnderWay(key, workload, state, ripe)) queue.addAt(key, now() + FOLLOW_MS)
     else if (plan.do === 'hold') hold(key, workload, ripe, plan)
+    else if (delivered.length < open.length) awaitDelivery(key, ripe)
     else settle(key, ripe)
+  }
+
+  async function deliveredAmong(
+    open: readonly StaleRotation[],
+    namespace: string,
+    signal: AbortSignal,
+  ): Promise<readonly StaleRotation[]> {
+    const delivered: StaleRotation[] = []
+    for (const rotation of open)
+      if (await isDelivered(parts, rotation, namespace, signal)) delivered.push(rotation)
+    return delivered
   }
 
   async function planFor(
@@ -169,8 +187,7 @@ export function createRestarter(
     signal: AbortSignal,
   ): Promise<Plan> {
     const { isPaused } = settings
-    const isFree = !isPaused && state.hold === undefined
-    const asks = isFree && openRotations(state, asked).length > 0
+    const asks = asked.length > 0 && !isPaused && state.hold === undefined
     const earlier = asks
       ? recordsIn(
           await client.get<StoredTemplates>(templatesPathOf(workload, object), { signal }),
@@ -213,8 +230,7 @@ export function createRestarter(
 
   function restarted(key: string, workload: Workload, { rotations, message }: Restart): void {
     unsure.delete(key)
-    answers.delete(key)
-    said.delete(key)
+    for (const memory of [answers, said, deliveries]) memory.delete(key)
     turns.found(key, workload.namespace)
     rollouts.set(key, { workload, since: now() })
     metrics.counted('restarted')
@@ -310,6 +326,17 @@ export function createRestarter(
     if (ripe.length === 0) queue.add(key)
   }
 
+  /** Nobody else waits for it meanwhile. */
+  function awaitDelivery(key: string, ripe: readonly StaleRotation[]): void {
+    const count = (deliveries.get(key) ?? 0) + 1
+    deliveries.set(key, count)
+    const until = now() + backoff(count, clock.random, DELIVERY)
+    answers.set(key, { asked: fingerprint(ripe), until, isHeld: false })
+    rollouts.delete(key)
+    queue.addAt(key, until)
+    turns.end(key)
+  }
+
   function hold(
     key: string,
     workload: Workload,
@@ -335,7 +362,7 @@ export function createRestarter(
   }
 
   function forget(key: string): void {
-    for (const memory of [answers, said, unsure, rollouts]) memory.delete(key)
+    for (const memory of [answers, said, deliveries, unsure, rollouts]) memory.delete(key)
     queue.addAt(key, undefined)
     turns.end(key)
   }

@@ -1,3 +1,4 @@
+import { copyName } from '../../store/memory.ts'
 import type { CredentialObject } from '../watched/credentials.ts'
 import { keyOf as credentialKeyOf, placeOf } from '../watched/credentials.ts'
 import type { Watched } from '../watched/index.ts'
@@ -21,8 +22,6 @@ export function keyOf({ kind, namespace, name }: Workload): string {
 
 interface StaleParts {
   readonly watched: Pick<Watched, 'credential' | 'credentials' | 'workloadOf' | 'pods' | 'subscribe'>
-  /** Whether the copy of a ClusterCredential's Secret in that namespace has the source's content. */
-  readonly isDelivered?: (clusterCredential: string, namespace: string) => boolean
   /** Something may be different with that workload. */
   readonly onChange: (workloadKey: string) => void
   readonly now?: () => number
@@ -32,7 +31,7 @@ interface StaleParts {
  * Pods that run with variables from before a rotation, by workload, as the watches have them. Pods without variables from Secrets
  * are not remembered, nor those that have no owner: nobody would make them again.
  */
-export function watchStale({ watched, isDelivered, onChange, now = Date.now }: StaleParts): StaleWorkloads {
+export function watchStale({ watched, onChange, now = Date.now }: StaleParts): StaleWorkloads {
   /** By namespace and direct owner. */
   const pods = new Map<string, Map<string, Map<string, PodFacts>>>()
   /** By `NAMESPACE/SECRET`. */
@@ -145,14 +144,17 @@ export function watchStale({ watched, isDelivered, onChange, now = Date.now }: S
     const { kind, metadata, spec, status } = credential
     const { revision, lastRotated } = status ?? {}
     if (revision === undefined || lastRotated === undefined) return []
-    const record = recordOf(pod, credential)
-    if (record?.revision === revision || since > Date.parse(lastRotated)) return []
+    const rotatedAt = Date.parse(lastRotated)
+    const hasContent =
+      kind === 'Credential'
+        ? since > rotatedAt || recordOf(pod, credential)?.revision === revision
+        : since > rotatedAt + COPY_MARGIN_MS
+    if (hasContent) return []
     const rotation = {
       credential: `${kind}/${metadata.name}`,
       revision,
       at: lastRotated,
       isAutomatic: spec.rotation?.restart === 'Automatic',
-      isDelivered: kind === 'Credential' || (isDelivered?.(metadata.name, pod.namespace) ?? true),
     }
     return [rotation]
   }
@@ -210,4 +212,10 @@ export function watchStale({ watched, isDelivered, onChange, now = Date.now }: S
   }
 }
 
-const COPY_PREFIX = 'credential-'
+const COPY_PREFIX = copyName('')
+
+/**
+ * A pod that starts between the change of a ClusterCredential's Secret and that of its copy has the old content, whatever its
+ * record says. Rather one restart too many: who starts later than this has surely met the new copy.
+ */
+const COPY_MARGIN_MS = 10_000

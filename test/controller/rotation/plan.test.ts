@@ -26,7 +26,6 @@ const HUB = rotation('ClusterCredential/hub')
 const asked = (one: Rotation, isAutomatic = true): StaleRotation => ({
   ...one,
   isAutomatic,
-  isDelivered: true,
 })
 const READY: WorkloadState = { wish: undefined, record: '', hold: undefined, isRolledOut: true }
 

@@ -133,7 +133,7 @@ describe('a workload that cannot be restarted', () => {
     await settle(controller)
     expect([world.patches.length, reasons()]).toEqual([0, [`Deployment/w Warning ${reason}`]])
     // Asked again now and then, not for each change of a pod: 300 of those there were.
-    expect(world.requests.length).toBeLessThan(10)
+    expect(world.requests.length).toBeLessThan(15)
     world.change(workload, () => set(workload, false))
     workload.observed = workload.generation
     await settle(controller)
@@ -199,17 +199,25 @@ test('turning Automatic on restarts what is stale', async () => {
   expect(world.patches).toHaveLength(1)
 })
 
-test('no restart before a copy of the Secret has come', async () => {
-  world.add('a', 'w', ['wandb'])
-  world.undelivered.add('wandb')
-  const controller = await world.start().begin()
+test('no restart before a copy of the Secret has come, and nobody waits for that', async () => {
+  const hub = 'ClusterCredential/hub'
+  world.credential(hub)
+  world.add('a', 'w', [hub])
+  world.add('a', 'other', ['wandb'])
+  const controller = await world.start({ atOnce: 1 }).begin()
   world.advance(1_000)
+  world.rotate(hub)
   world.rotate('wandb')
   await settle(controller, 60)
-  expect([world.patches, world.requests]).toEqual([[], []])
-  world.undelivered.clear()
-  await settle(controller)
+  expect(world.patches.map(({ workload }) => workload)).toEqual(['Deployment/a/other'])
+  // Its copy is asked for now and then: with the workload, that are two requests each time.
+  expect(world.requests.filter((path) => path.includes('/secrets/')).length).toBeLessThan(10)
+  world.copies.set(hub, 1)
+  await settle(controller, 60)
   expect(world.patches).toHaveLength(1)
+  world.copies.set(hub, 2)
+  await settle(controller)
+  expect(world.patches.map(({ workload }) => workload)).toEqual(['Deployment/a/other', 'Deployment/a/w'])
 })
 
 describe('many', () => {

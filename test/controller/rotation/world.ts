@@ -7,6 +7,7 @@ import { type Rotation, rotationsIn } from '../../../src/controller/rotation/rec
 import { createRestarter, type Restarter } from '../../../src/controller/rotation/restarter.ts'
 import type { RotationSettings } from '../../../src/controller/rotation/settings.ts'
 import { keyOf, type StaleWorkloads } from '../../../src/controller/rotation/stale.ts'
+import { revisionOf } from '../../../src/controller/status/revision.ts'
 import type { Workload } from '../../../src/controller/watched/owners.ts'
 import { type KubeClient, KubeError } from '../../../src/kube/client.ts'
 import type { EventContent } from '../../../src/kube/events.ts'
@@ -21,6 +22,8 @@ export const SETTINGS: RotationSettings = {
   atOnce: 10,
   rolloutLimit: 600_000,
 }
+const OWN = 'own'
+const KEY = Buffer.alloc(32)
 const START = Date.parse('2026-11-25T00:00:00Z')
 
 interface Pod {
@@ -73,7 +76,8 @@ export class World {
   /** Keys of requests: `get Deployment/n/w`. */
   readonly requests: string[] = []
   mishaps: Mishap[] = []
-  undelivered = new Set<string>()
+  /** Revisions of the copies of ClusterCredentials' Secrets. */
+  readonly copies = new Map<string, number>()
   changes = 0
 
   add(namespace: string, name: string, uses: readonly string[], pods = 2, kind = 'Deployment') {
@@ -155,9 +159,21 @@ export class World {
       const isStale = rotatedAt !== undefined && workload.pods.some(({ startedAt }) => startedAt < rotatedAt)
       if (!isStale) return []
       const at = `${new Date(rotatedAt).toISOString().slice(0, 19)}Z`
-      const isDelivered = !this.undelivered.has(name)
-      return [{ credential: `Credential/${name}`, revision: `r${revision}`, at, isAutomatic, isDelivered }]
+      return [
+        {
+          credential: name.includes('/') ? name : `Credential/${name}`,
+          revision: this.revision(name, revision),
+          at,
+          isAutomatic,
+        },
+      ]
     })
+  }
+
+  private revision(name: string, revision: number): string {
+    if (!name.includes('/')) return `r${revision}`
+    const content = new Map([['K', Buffer.from(`${revision}`)]])
+    return revisionOf({ namespace: OWN, name: 'source', type: 'Opaque', content }, KEY)
   }
 
   get stale(): StaleWorkloads {
@@ -212,6 +228,12 @@ export class World {
   }
 
   private read(path: string): unknown {
+    const [, copy] = /\/secrets\/credential-(.+)$/.exec(path) ?? []
+    if (copy !== undefined) {
+      const revision = this.copies.get(`ClusterCredential/${copy}`)
+      if (revision === undefined) throw new KubeError(404, 'NotFound', 'not found')
+      return { type: 'Opaque', data: { K: Buffer.from(`${revision}`).toString('base64') } }
+    }
     if (path.includes('?labelSelector')) {
       const name = /labelSelector=app%3D(.+)$/.exec(path)?.[1]
       const workload = [...this.workloads.values()].find((one) => one.name === name) as SimulatedWorkload
@@ -306,16 +328,16 @@ export class Controller {
     this.restarter = createRestarter(
       {
         client: world.client,
-        watched: undefined as never,
+        watched: { credential: () => ({ spec: { secretRef: { name: 'source' } } }) } as any,
         events: {
           send: (about, event) => void world.events.push([`${about.kind}/${about.name}`, event]),
           flush: async () => {},
         },
         metrics: this.metrics,
         log: logger,
-        ownNamespace: 'own',
+        ownNamespace: OWN,
         isLeading: () => this.isLeading,
-        revisionKey: async () => Buffer.alloc(32),
+        revisionKey: async () => KEY,
         now: () => world.now,
       },
       world.stale,
