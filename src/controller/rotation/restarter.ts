@@ -273,30 +273,23 @@ export function createRestarter(
     await Promise.all(Array.from({ length: SURVEYED_AT_ONCE }, next))
   }
 
-  interface Candidate {
-    readonly workload: Workload
-    /** Undefined for one whose pods say that they are of a restart. */
-    readonly asked: readonly StaleRotation[] | undefined
-  }
-
-  function begunBefore(): Iterable<Candidate> {
-    const candidates = new Map<string, Candidate>()
+  /** Those that may have to be restarted, and those whose pods say that they are of a restart. */
+  function begunBefore(): Iterable<Workload> {
+    const candidates = new Map<string, Workload>()
     for (const found of stale.all())
-      candidates.set(keyOf(found.workload), { workload: found.workload, asked: askedFor(found) })
+      if (askedFor(found).length > 0) candidates.set(keyOf(found.workload), found.workload)
     for (const workload of stale.restartedWithin(settings.rolloutLimit))
-      candidates.set(keyOf(workload), { workload, asked: undefined })
-    return [...candidates.values()].filter(
-      ({ workload, asked }) => isRestartable(workload) && asked?.length !== 0,
-    )
+      candidates.set(keyOf(workload), workload)
+    return [...candidates.values()].filter(isRestartable)
   }
 
-  async function find({ workload, asked }: Candidate, signal: AbortSignal): Promise<void> {
+  async function find(workload: Workload, signal: AbortSignal): Promise<void> {
     const key = keyOf(workload)
     try {
       const object = await patiently(() => client.get<StoredWorkload>(pathOf(workload), { signal }), signal)
-      const state = stateOf(workload.kind, object)
-      const isBegun = asked === undefined || isRecorded(state, asked)
-      if (isBegun && !state.isRolledOut && object.metadata.uid === workload.uid) begin(key, workload)
+      const { record, isRolledOut } = stateOf(workload.kind, object)
+      // Whatever it was restarted for: the Secret may have changed again since then.
+      if (record !== '' && !isRolledOut && object.metadata.uid === workload.uid) begin(key, workload)
     } catch (error) {
       if (!isGone(error) && !isRefusal(error)) begin(key, workload)
     }

@@ -1,0 +1,223 @@
+import { beforeEach, describe, expect, test } from 'vitest'
+import { type StaleWorkloads, watchStale } from '../../../src/controller/rotation/stale.ts'
+import type { CredentialObject } from '../../../src/controller/watched/credentials.ts'
+import type { Changes } from '../../../src/controller/watched/index.ts'
+import { factsOf, type PodFacts, type StoredPod } from '../../../src/controller/watched/pods.ts'
+
+const ROTATED = '2026-11-25T01:00:00Z'
+const BEFORE = '2026-11-25T00:59:59Z'
+const AFTER = '2026-11-25T01:00:01Z'
+const LONG_AFTER = '2026-11-25T01:00:11Z'
+
+/** What the watches have, and the one who listens to them. */
+class Watches {
+  readonly credentials = new Map<string, CredentialObject>()
+  readonly pods = new Map<string, PodFacts>()
+  /** Deployments of ReplicaSets; one that is not there is not known yet. */
+  readonly deployments = new Map<string, string>()
+  readonly told: string[] = []
+  changes: Changes = {}
+
+  start(): StaleWorkloads {
+    return watchStale({
+      watched: {
+        credential: (key) => this.credentials.get(key),
+        credentials: () => this.credentials.values(),
+        pods: () => this.pods.values(),
+        workloadOf: ({ owner, namespace }) => {
+          const name = owner && this.deployments.get(owner.name)
+          if (owner === undefined) return undefined
+          const { apiVersion, kind, uid } = owner
+          if (name === undefined) return { apiVersion, kind, namespace, name: owner.name, uid }
+          return { apiVersion: 'apps/v1', kind: 'Deployment', namespace, name, uid: `uid-${name}` }
+        },
+        subscribe: (changes) => {
+          this.changes = changes
+        },
+      },
+      onChange: (key) => void this.told.push(key),
+      now: () => Date.parse(ROTATED),
+    })
+  }
+
+  credential(name: string, { kind = 'Credential' as const, status = {}, spec = {} }: any = {}): void {
+    const namespace = kind === 'Credential' ? 'team' : undefined
+    const key = namespace === undefined ? `${kind}/${name}` : `${kind}/${namespace}/${name}`
+    this.credentials.set(key, {
+      kind,
+      metadata: { name, namespace },
+      spec: { secretRef: { name }, type: 'environment', ...spec },
+      status: { revision: 'r2', lastRotated: ROTATED, ...status },
+    } as CredentialObject)
+    this.changes.credential?.(key)
+  }
+
+  pod(name: string, { annotations, phase, deleted, startedAt, owner = 'rs', spec, created }: any = {}): void {
+    const stored = {
+      metadata: {
+        name,
+        namespace: 'team',
+        uid: name,
+        annotations,
+        creationTimestamp: created ?? ROTATED,
+        deletionTimestamp: deleted,
+        ownerReferences: owner && [
+          { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: owner, uid: `uid-${owner}`, controller: true },
+        ],
+      },
+      spec: spec ?? { containers: [{ name: 'main', envFrom: [{ secretRef: { name: 'wandb' } }] }] },
+      status: {
+        phase: phase ?? 'Running',
+        containerStatuses: startedAt === null ? [] : [running('main', startedAt ?? BEFORE)],
+      },
+    }
+    const before = this.pods.get(name)
+    const now = factsOf(stored as unknown as StoredPod)
+    this.pods.set(name, now)
+    this.changes.pod?.(now, before)
+  }
+}
+
+const running = (name: string, startedAt: string) => ({ name, state: { running: { startedAt } } })
+const uses = (container: object, more: object = {}) => ({
+  spec: { containers: [{ name: 'main', ...container }], ...more },
+})
+const injected = (record: string) => ({ annotations: { 'credentials.run.ai/injected': record } })
+
+let watches: Watches
+beforeEach(() => {
+  watches = new Watches()
+  watches.deployments.set('rs', 'web')
+  watches.credential('wandb')
+})
+
+const KEY = 'Deployment/team/web'
+
+test('a pod that was started before the rotation is stale, by its workload', () => {
+  watches.pod('p')
+  const stale = watches.start()
+  const found = {
+    workload: { apiVersion: 'apps/v1', kind: 'Deployment', namespace: 'team', name: 'web', uid: 'uid-web' },
+    wishes: new Set([undefined]),
+    rotations: [{ credential: 'Credential/wandb', revision: 'r2', at: ROTATED, isAutomatic: false }],
+  }
+  expect(stale.get(KEY)).toEqual(found)
+  expect([...stale.all()]).toEqual([found])
+  expect(stale.get('Deployment/team/other')).toBeUndefined()
+})
+
+describe('a pod', () => {
+  test.each<[string, object, boolean]>([
+    ['started in the same second', { startedAt: ROTATED }, true],
+    ['started after it', { startedAt: AFTER }, false],
+    ['not started yet: it reads what there is then', { startedAt: null }, false],
+    ['with a record of the present revision', injected('Credential/wandb@r2'), false],
+    ['with a record of an older revision', injected('Credential/wandb@r1'), true],
+    [
+      'with a record of an older revision, started after',
+      { ...injected('Credential/wandb@r1'), startedAt: AFTER },
+      false,
+    ],
+    ['that has ended', { phase: 'Succeeded' }, false],
+    ['that is being deleted', { deleted: AFTER }, false],
+    ['without an owner', { owner: null }, false],
+    ['with one key of it', uses({ env: [{ valueFrom: { secretKeyRef: { name: 'wandb' } } }] }), true],
+    ['with another Secret', uses({ envFrom: [{ secretRef: { name: 'other' } }] }), false],
+    [
+      'with files: they are renewed in place',
+      uses({}, { volumes: [{ secret: { secretName: 'wandb' } }] }),
+      false,
+    ],
+    ['with a registry login', uses({}, { imagePullSecrets: [{ name: 'wandb' }] }), false],
+  ])('%s: stale %s', (_, pod, is) => {
+    watches.pod('p', pod)
+    expect(watches.start().get(KEY) !== undefined).toBe(is)
+  })
+
+  test.each<[string, object]>([
+    ['was never rotated', { lastRotated: undefined }],
+    ['has not been looked at', { revision: undefined, lastRotated: undefined }],
+  ])('is not stale when its credential %s', (_, status) => {
+    watches.credential('wandb', { status })
+    watches.pod('p')
+    expect(watches.start().get(KEY)).toBeUndefined()
+  })
+
+  test.each<[string, object, boolean]>([
+    ['before', { startedAt: BEFORE }, true],
+    ['a moment after: the copy may not have been there', { startedAt: AFTER }, true],
+    [
+      'a moment after, whatever its record says',
+      { ...injected('ClusterCredential/hub@r2'), startedAt: AFTER },
+      true,
+    ],
+    ['later', { startedAt: LONG_AFTER }, false],
+  ])('with the copy of a ClusterCredential that started %s', (_, pod, is) => {
+    watches.credential('hub', { kind: 'ClusterCredential', spec: { rotation: { restart: 'Automatic' } } })
+    watches.pod('p', { ...uses({ envFrom: [{ secretRef: { name: 'credential-hub' } }] }), ...pod })
+    const rotations = watches.start().get(KEY)?.rotations ?? []
+    expect(rotations.map(({ credential, isAutomatic }) => [credential, isAutomatic])).toEqual(
+      is ? [['ClusterCredential/hub', true]] : [],
+    )
+  })
+})
+
+test('of several credentials with one Secret, those that the injector has recorded, or all', () => {
+  watches.credential('also', { spec: { secretRef: { name: 'wandb' } } })
+  watches.pod('p')
+  const stale = watches.start()
+  const names = () => stale.get(KEY)?.rotations.map(({ credential }) => credential)
+  expect(names()).toEqual(['Credential/wandb', 'Credential/also'])
+  watches.pod('p', injected('Credential/also@r1'))
+  expect(names()).toEqual(['Credential/also'])
+})
+
+test('a workload has the pods of all its ReplicaSets, and the wishes of those that are stale', () => {
+  const wish = (value: string) => ({ annotations: { 'credentials.run.ai/restart-on-rotation': value } })
+  watches.deployments.set('rs2', 'web')
+  watches.pod('p', wish('true'))
+  watches.pod('q', { owner: 'rs2' })
+  watches.pod('fresh', { ...wish('false'), startedAt: AFTER })
+  expect(watches.start().get(KEY)?.wishes).toEqual(new Set([true, undefined]))
+})
+
+test('a ReplicaSet’s owner may be heard of later than its pods', () => {
+  watches.deployments.clear()
+  watches.pod('p')
+  const stale = watches.start()
+  expect(stale.get(KEY)).toBeUndefined()
+  watches.deployments.set('rs', 'web')
+  expect(stale.get(KEY)).toBeDefined()
+  watches.credential('wandb', { status: { revision: 'r3' } })
+  expect(watches.told).toEqual([KEY])
+})
+
+test('what changes is told, and what makes no difference is not', () => {
+  const stale = watches.start()
+  watches.pod('p')
+  expect(watches.told.splice(0)).toEqual([KEY])
+  watches.credential('wandb', { status: { keys: ['A'] } })
+  watches.credential('unused')
+  expect(watches.told.splice(0)).toEqual([])
+  watches.credential('wandb', { spec: { rotation: { restart: 'Automatic' } } })
+  expect(watches.told.splice(0)).toEqual([KEY])
+  expect(stale.get(KEY)?.rotations[0]?.isAutomatic).toBe(true)
+  const gone = watches.pods.get('p')
+  watches.changes.pod?.(undefined, gone)
+  expect(watches.told.splice(0)).toEqual([KEY])
+  expect(stale.get(KEY)).toBeUndefined()
+  watches.pod('p')
+  watches.credentials.delete('Credential/team/wandb')
+  watches.changes.credential?.('Credential/team/wandb')
+  expect(stale.get(KEY)).toBeUndefined()
+})
+
+test('which workloads were restarted a moment ago is seen by their pods', () => {
+  const record = { annotations: { 'credentials.run.ai/restarted-for': 'x' } }
+  watches.deployments.set('old', 'old')
+  watches.deployments.set('plain', 'plain')
+  watches.pod('p', { ...record, created: BEFORE })
+  watches.pod('q', { ...record, owner: 'old', created: '2026-11-25T00:00:00Z' })
+  watches.pod('r', { owner: 'plain', created: BEFORE })
+  expect([...watches.start().restartedWithin(60_000)].map(({ name }) => name)).toEqual(['web'])
+})
