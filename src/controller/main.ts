@@ -19,6 +19,7 @@ import { createRotationDuty, type RotationDuty } from './rotation/duty.ts'
 import { watchStale } from './rotation/stale.ts'
 import { countCredentials, createStatusDuty, type StatusDuty } from './status/duty.ts'
 import { revisionKey } from './status/revision-key.ts'
+import { watchUsage } from './usage/usage.ts'
 import { type Watched, watchCluster } from './watched/index.ts'
 
 const NAME = 'credential-injector-controller'
@@ -55,6 +56,7 @@ async function control(config: ControllerConfig): Promise<void> {
     revisionKey: sharedKey(config, client, metrics, log),
   }
   const status = createStatusDuty(parts)
+  status.learnFrom(watchUsage({ ...parts, onNews: status.changed }))
   watched.subscribe({ credential: status.changed })
   measure(parts, status)
   /** Everything that is done while leading. */

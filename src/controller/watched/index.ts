@@ -21,6 +21,7 @@ import {
   workloadOf,
 } from './owners.ts'
 import { factsOf, type PodFacts, type StoredPod } from './pods.ts'
+import { copiedAt, type SecretFacts, type WrittenObject } from './secrets.ts'
 
 export interface PolicyObject {
   readonly metadata: ObjectMeta
@@ -49,6 +50,8 @@ export interface Watched {
   keys(): Iterable<string>
   /** `resourceVersion` of a Secret, by `NAMESPACE/NAME`; undefined if there is none of that name. */
   secretVersion(secretKey: string): string | undefined
+  /** When the content of a copy of a ClusterCredential's Secret was written last, in milliseconds since 1970. */
+  copiedAt(secretKey: string): number | undefined
   namespace(name: string): NamespaceFacts | undefined
   namespaces(): Iterable<NamespaceFacts>
   policy(name: string): PolicyObject | undefined
@@ -75,6 +78,8 @@ export interface Changes {
   policy?(name: string): void
   /** `now` is undefined when it is gone, `before` when it is new. */
   pod?(now: PodFacts | undefined, before: PodFacts | undefined): void
+  /** By `KIND/NAMESPACE/NAME`: `workloadOf` has another answer for the pods of this ReplicaSet or Job, if it has any. */
+  owner?(key: string): void
 }
 
 interface WatchSettings {
@@ -96,12 +101,12 @@ export function watchCluster(settings: WatchSettings): Watched {
     Credential: followCredentials('Credential'),
     ClusterCredential: followCredentials('ClusterCredential'),
   }
-  const secrets = follow<KubeObject, string>('secrets', {
+  const secrets = follow<WrittenObject, SecretFacts>('secrets', {
     path: '/api/v1/secrets',
     metadataOnly: true,
-    keep: ({ metadata }) => metadata.resourceVersion as string,
-    onPut: (_version, key) => tellOfSecret(key),
-    onRemove: (_version, key) => tellOfSecret(key),
+    keep: (secret) => ({ version: secret.metadata.resourceVersion as string, copiedAt: copiedAt(secret) }),
+    onPut: (_facts, key) => tellOfSecret(key),
+    onRemove: (_facts, key) => tellOfSecret(key),
   })
   const namespaces = follow<KubeObject, NamespaceFacts>('namespaces', {
     path: '/api/v1/namespaces',
@@ -144,7 +149,8 @@ export function watchCluster(settings: WatchSettings): Watched {
     *keys() {
       for (const object of this.credentials()) yield keyOf(object)
     },
-    secretVersion: (key) => secrets.get(key),
+    secretVersion: (key) => secrets.get(key)?.version,
+    copiedAt: (key) => secrets.get(key)?.copiedAt,
     namespace: (name) => namespaces.get(name),
     namespaces: () => namespaces.values(),
     policy: (name) => policies.get(name),
@@ -200,6 +206,10 @@ export function watchCluster(settings: WatchSettings): Watched {
       path: BETWEEN[kind],
       metadataOnly: true,
       keep: ownerIn,
+      onPut(now, key, before) {
+        if (now?.uid !== before?.uid) tell(({ owner }) => owner?.(`${kind}/${key}`))
+      },
+      onRemove: (_owner, key) => tell(({ owner }) => owner?.(`${kind}/${key}`)),
     })
   }
 

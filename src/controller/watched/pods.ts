@@ -69,10 +69,17 @@ interface StoredContainer {
   readonly envFrom?: readonly { readonly secretRef?: Named }[]
 }
 
+/** Of all kinds of volumes: a Secret is known by one of few fields, whatever the kind. */
 interface StoredVolume {
-  readonly secret?: { readonly secretName?: string }
-  readonly projected?: { readonly sources?: readonly { readonly secret?: Named }[] }
-  readonly csi?: { readonly nodePublishSecretRef?: Named }
+  readonly name?: string
+  readonly [kind: string]: string | StoredVolumeSource | null | undefined
+}
+
+interface StoredVolumeSource {
+  readonly secretName?: string
+  readonly secretRef?: Named
+  readonly nodePublishSecretRef?: Named
+  readonly sources?: readonly { readonly secret?: Named }[]
 }
 
 interface StoredContainerStatus {
@@ -152,10 +159,12 @@ function usesOf(
     for (const { secretRef } of envFrom) add(secretRef?.name, 'variables', starts.get(name))
     for (const { valueFrom } of env) add(valueFrom?.secretKeyRef?.name, 'variables', starts.get(name))
   }
-  for (const { secret, projected, csi } of volumes) {
-    add(secret?.secretName, 'files')
-    add(csi?.nodePublishSecretRef?.name, 'files')
-    for (const source of projected?.sources ?? []) add(source.secret?.name, 'files')
+  for (const source of volumes.flatMap((volume) => Object.values(volume))) {
+    if (typeof source !== 'object' || source === null) continue
+    add(source.secretName, 'files')
+    add(source.secretRef?.name, 'files')
+    add(source.nodePublishSecretRef?.name, 'files')
+    for (const { secret } of source.sources ?? []) add(secret?.name, 'files')
   }
   for (const { name } of imagePullSecrets) add(name, 'login')
   return [...uses.values()]
