@@ -56,11 +56,16 @@ async function control(config: ControllerConfig): Promise<void> {
     revisionKey: sharedKey(config, client, metrics, log),
   }
   const status = createStatusDuty(parts)
-  status.learnFrom(watchUsage({ ...parts, onNews: status.changed }))
+  const usage = watchUsage({ ...parts, onNews: status.changed })
+  status.learnFrom(usage)
   watched.subscribe({ credential: status.changed })
   measure(parts, status)
   /** Everything that is done while leading. */
-  const duties: Duty[] = [status, rotationDuty(config, parts), ...(await certificateDuties(config, parts))]
+  const duties: Duty[] = [
+    status,
+    rotationDuty(config, parts, usage),
+    ...(await certificateDuties(config, parts)),
+  ]
 
   let work: Promise<unknown> = Promise.resolve()
   endOnSignal(lifecycle, async () => {
@@ -195,8 +200,13 @@ async function certificateDuties(
   return [duty]
 }
 
-function rotationDuty({ rotation }: ControllerConfig, parts: DutyParts): RotationDuty {
-  const stale = watchStale({ watched: parts.watched, onChange: (workload) => duty.changed(workload) })
+function rotationDuty(
+  { rotation }: ControllerConfig,
+  parts: DutyParts,
+  { missedBy }: ReturnType<typeof watchUsage>,
+): RotationDuty {
+  const { watched } = parts
+  const stale = watchStale({ watched, missedBy, onChange: (workload) => duty.changed(workload) })
   const duty: RotationDuty = createRotationDuty(parts, stale, rotation)
   return duty
 }

@@ -1,9 +1,8 @@
 import { copyName } from '../../store/memory.ts'
-import type { CredentialObject } from '../watched/credentials.ts'
-import { keyOf as credentialKeyOf, placeOf } from '../watched/credentials.ts'
+import { type CredentialObject, keyOf as credentialKeyOf, placeOf } from '../watched/credentials.ts'
 import type { Watched } from '../watched/index.ts'
 import type { Workload } from '../watched/owners.ts'
-import type { PodFacts, SecretUse } from '../watched/pods.ts'
+import type { PodFacts } from '../watched/pods.ts'
 import type { StaleRotation, StaleWorkload } from './plan.ts'
 import { wishIn } from './workload.ts'
 
@@ -22,61 +21,72 @@ export function keyOf({ kind, namespace, name }: Workload): string {
 
 interface StaleParts {
   readonly watched: Pick<Watched, 'credential' | 'credentials' | 'workloadOf' | 'pods' | 'subscribe'>
+  /** The credentials of whose last rotation the pod's variables know nothing. */
+  readonly missedBy: (pod: PodFacts) => readonly CredentialObject[]
   /** Something may be different with that workload. */
   readonly onChange: (workloadKey: string) => void
   readonly now?: () => number
 }
 
-/**
- * Pods that run with variables from before a rotation, by workload, as the watches have them. Pods without variables from Secrets
- * are not remembered, nor those that have no owner: nobody would make them again.
- */
-export function watchStale({ watched, onChange, now = Date.now }: StaleParts): StaleWorkloads {
-  /** By namespace and direct owner. */
-  const pods = new Map<string, Map<string, Map<string, PodFacts>>>()
-  /** By `NAMESPACE/SECRET`. */
-  const credentials = new Map<string, Set<string>>()
-  /** Of each credential: where its Secret is, and what would make a difference. */
-  const seen = new Map<string, { readonly secret: string; readonly state: string }>()
+/** The pods of one owner. */
+type Group = ReadonlyMap<string, PodFacts>
 
-  for (const credential of watched.credentials()) learn(credentialKeyOf(credential))
+/**
+ * Stale pods by workload, kept up as the watches bring them. Pods without variables from Secrets are not remembered, nor those that
+ * have no owner: nobody would make them again.
+ */
+export function watchStale({ watched, missedBy, onChange, now = Date.now }: StaleParts): StaleWorkloads {
+  /** By namespace, and there by uid of the direct owner. */
+  const pods = new Map<string, Map<string, Map<string, PodFacts>>>()
+  /** Of each credential what would make a difference. */
+  const states = new Map<string, string>()
+
+  for (const credential of watched.credentials()) states.set(credentialKeyOf(credential), stateOf(credential))
   for (const pod of watched.pods()) put(pod)
   watched.subscribe({
     pod(pod, before) {
       if (before !== undefined) drop(before)
       if (pod !== undefined) put(pod)
-      tellOf(pod ?? before)
+      const workload = watched.workloadOf((pod ?? before) as PodFacts)
+      if (workload !== undefined) onChange(keyOf(workload))
     },
     credential(key) {
-      const before = seen.get(key)
-      learn(key)
-      if (before?.state !== seen.get(key)?.state) tellOfUsers(key)
+      const credential = watched.credential(key)
+      const state = credential && stateOf(credential)
+      if (state === states.get(key)) return
+      if (state === undefined) states.delete(key)
+      else states.set(key, state)
+      tellOf(key)
+    },
+    secret(key) {
+      const [namespace = '', name = ''] = key.split('/')
+      if (name.startsWith(COPY)) tellOf(`ClusterCredential/${name.slice(COPY.length)}`, namespace)
+    },
+    owner(key) {
+      const [, namespace = ''] = key.split('/')
+      for (const group of groupsOf(namespace)) tell(group)
     },
   })
 
   return {
     get(workloadKey) {
       const [, namespace = ''] = workloadKey.split('/')
-      const its = [...groupsOf(namespace)].filter((group) => {
-        const workload = workloadOf(group)
-        return workload !== undefined && keyOf(workload) === workloadKey
-      })
+      const its = [...groupsOf(namespace)].filter((group) => keyOfGroup(group) === workloadKey)
       return staleOf(its.flatMap((group) => [...group.values()]))
     },
     *all() {
-      for (const workloadKey of new Set(workloadKeys())) {
-        const found = this.get(workloadKey)
-        if (found !== undefined) yield found
+      for (const workloadKey of new Set([...allGroups()].map(keyOfGroup))) {
+        const found = workloadKey && this.get(workloadKey)
+        if (found) yield found
       }
     },
     *restartedWithin(milliseconds) {
-      for (const group of allGroups())
-        for (const pod of group.values())
-          if (pod.restart.isRecorded && pod.createdAt > now() - milliseconds) {
-            const workload = workloadOf(group)
-            if (workload !== undefined) yield workload
-            break
-          }
+      for (const group of allGroups()) {
+        const isYoung = ({ restart, createdAt }: PodFacts) =>
+          restart.isRecorded && createdAt > now() - milliseconds
+        const workload = [...group.values()].some(isYoung) && workloadOf(group)
+        if (workload) yield workload
+      }
     },
   }
 
@@ -98,32 +108,30 @@ export function watchStale({ watched, onChange, now = Date.now }: StaleParts): S
     if (owners.size === 0) pods.delete(namespace)
   }
 
-  function groupsOf(namespace: string): Iterable<ReadonlyMap<string, PodFacts>> {
+  function groupsOf(namespace: string): Iterable<Group> {
     return pods.get(namespace)?.values() ?? []
   }
 
-  function* allGroups(): Iterable<ReadonlyMap<string, PodFacts>> {
+  function* allGroups(): Iterable<Group> {
     for (const owners of pods.values()) yield* owners.values()
   }
 
   /** Asked anew each time: the owner of a ReplicaSet may be heard of later than its pods. */
-  function workloadOf(group: ReadonlyMap<string, PodFacts>): Workload | undefined {
+  function workloadOf(group: Group): Workload | undefined {
     const [pod] = group.values()
     return pod && watched.workloadOf(pod)
   }
 
-  function* workloadKeys(): Iterable<string> {
-    for (const group of allGroups()) {
-      const workload = workloadOf(group)
-      if (workload !== undefined) yield keyOf(workload)
-    }
+  function keyOfGroup(group: Group): string | undefined {
+    const workload = workloadOf(group)
+    return workload && keyOf(workload)
   }
 
   function staleOf(its: readonly PodFacts[]): StaleWorkload | undefined {
     const wishes = new Set<boolean | undefined>()
     const rotations = new Map<string, StaleRotation>()
     for (const pod of its) {
-      const missed = missedBy(pod)
+      const missed = missedBy(pod).flatMap(rotationOf)
       if (missed.length > 0) wishes.add(wishIn(pod.restart.wish))
       for (const rotation of missed) rotations.set(rotation.credential, rotation)
     }
@@ -132,90 +140,38 @@ export function watchStale({ watched, onChange, now = Date.now }: StaleParts): S
     return { workload, wishes, rotations: [...rotations.values()] }
   }
 
-  function missedBy(pod: PodFacts): StaleRotation[] {
-    if (pod.isOver || pod.isEnding) return []
-    return pod.uses.flatMap((use) => {
-      if (use.as !== 'variables' || use.since === undefined) return []
-      return credentialsOf(pod, use).flatMap((credential) => missed(pod, use.since as number, credential))
-    })
-  }
-
-  function missed(pod: PodFacts, since: number, credential: CredentialObject): StaleRotation[] {
-    const { kind, metadata, spec, status } = credential
-    const { revision, lastRotated } = status ?? {}
-    if (revision === undefined || lastRotated === undefined) return []
-    const rotatedAt = Date.parse(lastRotated)
-    const hasContent =
-      kind === 'Credential'
-        ? since > rotatedAt || recordOf(pod, credential)?.revision === revision
-        : since > rotatedAt + COPY_MARGIN_MS
-    if (hasContent) return []
-    const rotation = {
-      credential: `${kind}/${metadata.name}`,
-      revision,
-      at: lastRotated,
-      isAutomatic: spec.rotation?.restart === 'Automatic',
-    }
-    return [rotation]
-  }
-
-  // ---- Credentials ----
-
-  /** Of several with one Secret those that the injector has recorded, or all. */
-  function credentialsOf(pod: PodFacts, { secret }: SecretUse): CredentialObject[] {
-    const copied = secret.startsWith(COPY_PREFIX) ? secret.slice(COPY_PREFIX.length) : undefined
-    const keys = [...(credentials.get(`${pod.namespace}/${secret}`) ?? [])]
-    if (copied !== undefined) keys.push(`ClusterCredential/${copied}`)
-    const all = keys.flatMap((key) => watched.credential(key) ?? [])
-    const recorded = all.filter((credential) => recordOf(pod, credential) !== undefined)
-    return recorded.length > 0 ? recorded : all
-  }
-
-  function recordOf({ injected }: PodFacts, { kind, metadata: { name } }: CredentialObject) {
-    return injected.find((record) => record.kind === kind && record.name === name)
-  }
-
-  function learn(key: string): void {
-    const before = seen.get(key)
-    if (before !== undefined) {
-      const its = credentials.get(before.secret)
-      its?.delete(key)
-      if (its?.size === 0) credentials.delete(before.secret)
-    }
-    const credential = watched.credential(key)
-    if (credential === undefined) return void seen.delete(key)
-    const { kind, metadata, spec, status } = credential
-    const secret = `${metadata.namespace}/${spec.secretRef.name}`
-    if (kind === 'Credential') credentials.set(secret, (credentials.get(secret) ?? new Set()).add(key))
-    const state = [secret, status?.revision, status?.lastRotated, spec.rotation?.restart].join()
-    seen.set(key, { secret, state })
-  }
-
   // ---- What is told ----
 
-  function tellOf(pod: PodFacts | undefined): void {
-    const workload = pod?.owner && watched.workloadOf(pod)
-    if (workload) onChange(keyOf(workload))
+  /** Of the workloads that have missed its last rotation. */
+  function tellOf(key: string, namespace = namespaceOf(key)): void {
+    for (const group of namespace === undefined ? allGroups() : groupsOf(namespace)) {
+      const isMissed = (pod: PodFacts) => missedBy(pod).some((it) => credentialKeyOf(it) === key)
+      if ([...group.values()].some(isMissed)) tell(group)
+    }
   }
 
-  function tellOfUsers(key: string): void {
-    const { kind, place } = placeOf(key)
-    const groups = kind === 'Credential' ? groupsOf(place.split('/')[0] as string) : allGroups()
-    for (const group of groups) {
-      const uses = [...group.values()].flatMap((pod) => pod.uses.map((use) => [pod, use] as const))
-      const isUser = uses.some(([pod, use]) =>
-        credentialsOf(pod, use).some((credential) => credentialKeyOf(credential) === key),
-      )
-      const workload = isUser ? workloadOf(group) : undefined
-      if (workload !== undefined) onChange(keyOf(workload))
-    }
+  function tell(group: Group): void {
+    const key = keyOfGroup(group)
+    if (key !== undefined) onChange(key)
   }
 }
 
-const COPY_PREFIX = copyName('')
+const COPY = copyName('')
 
-/**
- * A pod that starts between the change of a ClusterCredential's Secret and that of its copy has the old content, whatever its
- * record says. Rather one restart too many: who starts later than this has surely met the new copy.
- */
-const COPY_MARGIN_MS = 10_000
+function stateOf({ spec, status }: CredentialObject): string {
+  const { revision, lastRotated } = status ?? {}
+  return [spec.secretRef.name, revision, lastRotated, spec.rotation?.restart].join()
+}
+
+function rotationOf({ kind, metadata, spec, status = {} }: CredentialObject): StaleRotation[] {
+  const { revision, lastRotated: at } = status
+  if (revision === undefined || at === undefined) return []
+  const isAutomatic = spec.rotation?.restart === 'Automatic'
+  return [{ credential: `${kind}/${metadata.name}`, revision, at, isAutomatic }]
+}
+
+/** Undefined for what belongs to the cluster. */
+function namespaceOf(key: string): string | undefined {
+  const { kind, place } = placeOf(key)
+  return kind === 'Credential' ? place.split('/')[0] : undefined
+}
