@@ -84,16 +84,23 @@ describe.skipIf(reason)(`rotation in real containers${reason ? ` (${reason})` : 
     expect(await seen('by-hand')).toBe('second')
   })
 
-  test('files are renewed in place: nothing is stale, and nothing is restarted', async () => {
+  test('files are renewed in place: nothing is stale, and nothing is restarted that does not ask for it', async () => {
     await run('reader', 'files', 'cat /files/TOKEN')
+    await run('reads-once', 'read-once', 'cat /files/TOKEN')
     const before = await podOf('reader')
-    await writeSecret('files', 'second')
+    await Promise.all([writeSecret('files', 'second'), writeSecret('read-once', 'second')])
     const { revision } = await whenCredential('files', ({ lastRotated }) => lastRotated !== undefined)
     const command = 'until [ "$(cat /files/TOKEN)" = second ]; do sleep 0.2; done; echo renewed'
     expect(await cluster.kubectl(['exec', '-n', TEAM, before.metadata.name, '--', 'sh', '-c', command])).toBe(
       'renewed\n',
     )
-    // Longer than a Secret settles: another workload, rotated later, has been restarted.
+    // A program that reads its file once is restarted where its credential asks for it.
+    await whenDeployment(
+      'reads-once',
+      ({ metadata, status }) => metadata.generation === 2 && isRolledOut(status, 2),
+    )
+    expect(await seen('reads-once')).toBe('second')
+    // Longer than a Secret settles: another one, rotated later, has been restarted for.
     await run('marker', 'marker')
     await writeSecret('marker', 'second')
     await whenDeployment(
@@ -189,5 +196,6 @@ const CREDENTIALS_OF_TEST: Readonly<Record<string, object>> = {
   token: { type: 'environment', rotation: { restart: 'Automatic' } },
   other: { type: 'environment' },
   marker: { type: 'environment', rotation: { restart: 'Automatic' } },
-  files: { type: 'file', mountPath: '/files', rotation: { restart: 'Automatic' } },
+  files: { type: 'file', mountPath: '/files' },
+  'read-once': { type: 'file', mountPath: '/files', rotation: { restart: 'Automatic' } },
 }

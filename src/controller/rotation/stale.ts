@@ -20,7 +20,10 @@ export function keyOf({ kind, namespace, name }: Workload): string {
 }
 
 interface StaleParts {
-  readonly watched: Pick<Watched, 'credential' | 'credentials' | 'workloadOf' | 'pods' | 'subscribe'>
+  readonly watched: Pick<
+    Watched,
+    'credential' | 'credentials' | 'copiedAt' | 'workloadOf' | 'pods' | 'subscribe'
+  >
   /** The credentials of whose last rotation the pod's variables know nothing. */
   readonly missedBy: (pod: PodFacts) => readonly CredentialObject[]
   /** Something may be different with that workload. */
@@ -32,16 +35,19 @@ interface StaleParts {
 type Group = ReadonlyMap<string, PodFacts>
 
 /**
- * Stale pods by workload, kept up as the watches bring them. Pods without variables from Secrets are not remembered, nor those that
- * have no owner: nobody would make them again.
+ * Pods to be restarted by workload, kept up as the watches bring them: those that are stale, and those with files of a credential
+ * that asks for restarts. Files are renewed in place, but many programs read them once. Pods without either are not remembered, nor
+ * those that have no owner: nobody would make them again.
  */
 export function watchStale({ watched, missedBy, onChange, now = Date.now }: StaleParts): StaleWorkloads {
   /** By namespace, and there by uid of the direct owner. */
   const pods = new Map<string, Map<string, Map<string, PodFacts>>>()
   /** Of each credential what would make a difference. */
   const states = new Map<string, string>()
+  /** Keys of credentials of files that ask for restarts, by their Secret's place: `team-a/ssh-key`, `/credential-ca`. */
+  const ofFiles = new Map<string, Set<string>>()
 
-  for (const credential of watched.credentials()) states.set(credentialKeyOf(credential), stateOf(credential))
+  for (const credential of watched.credentials()) learn(credentialKeyOf(credential))
   for (const pod of watched.pods()) put(pod)
   watched.subscribe({
     pod(pod, before) {
@@ -51,12 +57,7 @@ export function watchStale({ watched, missedBy, onChange, now = Date.now }: Stal
       if (workload !== undefined) onChange(keyOf(workload))
     },
     credential(key) {
-      const credential = watched.credential(key)
-      const state = credential && stateOf(credential)
-      if (state === states.get(key)) return
-      if (state === undefined) states.delete(key)
-      else states.set(key, state)
-      tellOf(key)
+      if (learn(key)) tellOf(key)
     },
     secret(key) {
       const [namespace = '', name = ''] = key.split('/')
@@ -93,7 +94,7 @@ export function watchStale({ watched, missedBy, onChange, now = Date.now }: Stal
   // ---- Pods ----
 
   function put(pod: PodFacts): void {
-    if (pod.owner === undefined || !pod.uses.some(({ as }) => as === 'variables')) return
+    if (pod.owner === undefined || pod.uses.every(({ as }) => as === 'login')) return
     const owners = pods.get(pod.namespace) ?? new Map<string, Map<string, PodFacts>>()
     const group = owners.get(pod.owner.uid) ?? new Map<string, PodFacts>()
     pods.set(pod.namespace, owners.set(pod.owner.uid, group.set(pod.name, pod)))
@@ -131,7 +132,7 @@ export function watchStale({ watched, missedBy, onChange, now = Date.now }: Stal
     const wishes = new Set<boolean | undefined>()
     const rotations = new Map<string, StaleRotation>()
     for (const pod of its) {
-      const missed = missedBy(pod).flatMap(rotationOf)
+      const missed = allMissedBy(pod).flatMap(rotationOf)
       if (missed.length > 0) wishes.add(wishIn(pod.restart.wish))
       for (const rotation of missed) rotations.set(rotation.credential, rotation)
     }
@@ -140,12 +141,53 @@ export function watchStale({ watched, missedBy, onChange, now = Date.now }: Stal
     return { workload, wishes, rotations: [...rotations.values()] }
   }
 
+  function allMissedBy(pod: PodFacts): readonly CredentialObject[] {
+    if (pod.isOver || pod.isEnding) return []
+    const files = ofFiles.size === 0 ? [] : pod.uses.filter(({ as }) => as === 'files')
+    const keys = files.flatMap(({ secret }) => [
+      ...(ofFiles.get(`${pod.namespace}/${secret}`) ?? []),
+      ...(ofFiles.get(`/${secret}`) ?? []),
+    ])
+    const older = keys.flatMap((key) => watched.credential(key) ?? []).filter((it) => isOlder(pod, it))
+    return [...missedBy(pod), ...older]
+  }
+
+  /** What is older than the content of its files. */
+  function isOlder(
+    { namespace, createdAt }: PodFacts,
+    { kind, metadata, status }: CredentialObject,
+  ): boolean {
+    const copy = `${namespace}/${copyName(metadata.name)}`
+    const copiedAt = kind === 'ClusterCredential' ? (watched.copiedAt(copy) ?? 0) : 0
+    const { lastRotated } = status ?? {}
+    return lastRotated !== undefined && createdAt <= Math.max(copiedAt, Date.parse(lastRotated))
+  }
+
+  // ---- Credentials ----
+
+  /** Whether it makes a difference. */
+  function learn(key: string): boolean {
+    const credential = watched.credential(key)
+    const state = credential && stateOf(credential)
+    if (state === states.get(key)) return false
+    for (const keys of ofFiles.values()) keys.delete(key)
+    if (credential === undefined || state === undefined) return states.delete(key)
+    states.set(key, state)
+    const { kind, metadata, spec } = credential
+    if (spec.type === 'file' && spec.rotation?.restart === 'Automatic') {
+      const place =
+        kind === 'Credential' ? `${metadata.namespace}/${spec.secretRef.name}` : `/${copyName(metadata.name)}`
+      ofFiles.set(place, (ofFiles.get(place) ?? new Set()).add(key))
+    }
+    return true
+  }
+
   // ---- What is told ----
 
   /** Of the workloads that have missed its last rotation. */
   function tellOf(key: string, namespace = namespaceOf(key)): void {
     for (const group of namespace === undefined ? allGroups() : groupsOf(namespace)) {
-      const isMissed = (pod: PodFacts) => missedBy(pod).some((it) => credentialKeyOf(it) === key)
+      const isMissed = (pod: PodFacts) => allMissedBy(pod).some((it) => credentialKeyOf(it) === key)
       if ([...group.values()].some(isMissed)) tell(group)
     }
   }
@@ -160,7 +202,7 @@ const COPY = copyName('')
 
 function stateOf({ spec, status }: CredentialObject): string {
   const { revision, lastRotated } = status ?? {}
-  return [spec.secretRef.name, revision, lastRotated, spec.rotation?.restart].join()
+  return [spec.type, spec.secretRef.name, revision, lastRotated, spec.rotation?.restart].join()
 }
 
 function rotationOf({ kind, metadata, spec, status = {} }: CredentialObject): StaleRotation[] {

@@ -16,6 +16,7 @@ class Watches {
   readonly pods = new Map<string, PodFacts>()
   /** Deployments of ReplicaSets; one that is not there is not known yet. */
   readonly deployments = new Map<string, string>()
+  readonly copies = new Map<string, number>()
   readonly missed = new Map<string, string[]>()
   readonly told: string[] = []
   changes: Changes = {}
@@ -26,6 +27,7 @@ class Watches {
         credential: (key) => this.credentials.get(key),
         credentials: () => this.credentials.values(),
         pods: () => this.pods.values(),
+        copiedAt: (key) => this.copies.get(key),
         workloadOf: ({ owner, namespace }) => {
           const name = owner && this.deployments.get(owner.name)
           if (owner === undefined) return undefined
@@ -106,11 +108,7 @@ describe('a pod', () => {
     ['that has missed a rotation', {}, true],
     ['that has not', { annotations: {} }, false],
     ['without an owner', { owner: null }, false],
-    [
-      'without variables',
-      { spec: { containers: [], volumes: [{ secret: { secretName: 'wandb' } }] } },
-      false,
-    ],
+    ['without either', { spec: { containers: [], imagePullSecrets: [{ name: 'wandb' }] } }, false],
   ])('%s: stale %s', (_, pod, is) => {
     watches.pod('p', pod)
     expect(watches.start().get(KEY) !== undefined).toBe(is)
@@ -138,6 +136,42 @@ describe('a pod', () => {
     watches.credential('wandb', { status })
     watches.pod('p')
     expect(watches.start().get(KEY)).toBeUndefined()
+  })
+})
+
+describe('files are renewed in place, and yet restarted for where the credential asks for it', () => {
+  const AUTOMATIC = { type: 'file', rotation: { restart: 'Automatic' } }
+  const withFiles = (secret: string, created = BEFORE) => ({
+    annotations: {},
+    created,
+    spec: { containers: [], volumes: [{ projected: { sources: [{ secret: { name: secret } }] } }] },
+  })
+  const AFTER = '2026-11-25T01:00:01Z'
+
+  test.each<[string, object, object, boolean]>([
+    ['of files, Automatic', AUTOMATIC, withFiles('wandb'), true],
+    ['of files, Automatic, and the pod is new', AUTOMATIC, withFiles('wandb', AFTER), false],
+    ['of files, Never', { type: 'file' }, withFiles('wandb'), false],
+    ['of variables', { rotation: { restart: 'Automatic' } }, withFiles('wandb'), false],
+    ['of files, Automatic, with another Secret', AUTOMATIC, withFiles('other'), false],
+  ])('a credential %s', (_, spec, pod, is) => {
+    watches.pod('p', pod)
+    const stale = watches.start()
+    watches.credential('wandb', { spec })
+    expect(stale.get(KEY) !== undefined).toBe(is)
+    watches.credential('wandb', { spec: { type: 'file' } })
+    expect(stale.get(KEY)).toBeUndefined()
+  })
+
+  test('a ClusterCredential, by when its copy came', () => {
+    watches.credential('ca', { kind: 'ClusterCredential', spec: AUTOMATIC })
+    watches.pod('p', withFiles('credential-ca', AFTER))
+    const stale = watches.start()
+    expect(stale.get(KEY)).toBeUndefined()
+    watches.copies.set('team/credential-ca', Date.parse('2026-11-25T01:00:02Z'))
+    watches.changes.secret?.('team/credential-ca')
+    expect(watches.told.splice(0)).toEqual([KEY])
+    expect(stale.get(KEY)?.rotations.map(({ credential }) => credential)).toEqual(['ClusterCredential/ca'])
   })
 })
 
