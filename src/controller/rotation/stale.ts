@@ -42,8 +42,7 @@ type Group = ReadonlyMap<string, PodFacts>
 export function watchStale({ watched, missedBy, onChange, now = Date.now }: StaleParts): StaleWorkloads {
   /** By namespace, and there by uid of the direct owner. */
   const pods = new Map<string, Map<string, Map<string, PodFacts>>>()
-  /** Of each credential what would make a difference. */
-  const states = new Map<string, string>()
+  const states = new Map<string, State>()
   /** Keys of credentials of files that ask for restarts, by their Secret's place: `team-a/ssh-key`, `/credential-ca`. */
   const ofFiles = new Map<string, Set<string>>()
 
@@ -76,9 +75,14 @@ export function watchStale({ watched, missedBy, onChange, now = Date.now }: Stal
       return staleOf(its.flatMap((group) => [...group.values()]))
     },
     *all() {
-      for (const workloadKey of new Set([...allGroups()].map(keyOfGroup))) {
-        const found = workloadKey && this.get(workloadKey)
-        if (found) yield found
+      const byWorkload = new Map<string, PodFacts[]>()
+      for (const group of allGroups()) {
+        const key = keyOfGroup(group)
+        if (key !== undefined) byWorkload.set(key, [...(byWorkload.get(key) ?? []), ...group.values()])
+      }
+      for (const its of byWorkload.values()) {
+        const found = staleOf(its)
+        if (found !== undefined) yield found
       }
     },
     *restartedWithin(milliseconds) {
@@ -168,17 +172,13 @@ export function watchStale({ watched, missedBy, onChange, now = Date.now }: Stal
   /** Whether it makes a difference. */
   function learn(key: string): boolean {
     const credential = watched.credential(key)
-    const state = credential && stateOf(credential)
-    if (state === states.get(key)) return false
-    for (const keys of ofFiles.values()) keys.delete(key)
-    if (credential === undefined || state === undefined) return states.delete(key)
-    states.set(key, state)
-    const { kind, metadata, spec } = credential
-    if (spec.type === 'file' && spec.rotation?.restart === 'Automatic') {
-      const place =
-        kind === 'Credential' ? `${metadata.namespace}/${spec.secretRef.name}` : `/${copyName(metadata.name)}`
-      ofFiles.set(place, (ofFiles.get(place) ?? new Set()).add(key))
-    }
+    const now = credential && stateOf(credential)
+    if (now?.text === states.get(key)?.text) return false
+    const before = states.get(key)
+    if (before !== undefined) ofFiles.get(before.place)?.delete(key)
+    if (now === undefined) return states.delete(key)
+    states.set(key, now)
+    if (now.isOfFiles) ofFiles.set(now.place, (ofFiles.get(now.place) ?? new Set()).add(key))
     return true
   }
 
@@ -200,9 +200,25 @@ export function watchStale({ watched, missedBy, onChange, now = Date.now }: Stal
 
 const COPY = copyName('')
 
-function stateOf({ spec, status }: CredentialObject): string {
+/** Of a credential what would make a difference. */
+interface State {
+  readonly text: string
+  /** Where its Secret is, as pods refer to it. */
+  readonly place: string
+  /** It is of files, and asks for restarts. */
+  readonly isOfFiles: boolean
+}
+
+function stateOf({ kind, metadata, spec, status }: CredentialObject): State {
   const { revision, lastRotated } = status ?? {}
-  return [spec.type, spec.secretRef.name, revision, lastRotated, spec.rotation?.restart].join()
+  const place =
+    kind === 'Credential' ? `${metadata.namespace}/${spec.secretRef.name}` : `/${copyName(metadata.name)}`
+  const isAutomatic = spec.rotation?.restart === 'Automatic'
+  return {
+    text: [spec.type, place, isAutomatic, revision, lastRotated].join(),
+    place,
+    isOfFiles: spec.type === 'file' && isAutomatic,
+  }
 }
 
 function rotationOf({ kind, metadata, spec, status = {} }: CredentialObject): StaleRotation[] {
