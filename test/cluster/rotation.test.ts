@@ -12,7 +12,7 @@ import type { Cluster } from './kit/cluster.ts'
 import { say } from './kit/programs.ts'
 import { sharedCluster } from './kit/shared.ts'
 import { whenObject } from './kit/watch.ts'
-import { auditPosition, auditRecords, callsBy, writesIn } from './support/audit.ts'
+import { type AuditRecord, auditPosition, auditRecords, callsBy, writesIn } from './support/audit.ts'
 import { type ControllerAccount, makeControllerAccount } from './support/controller-account.ts'
 import { randomly, startFaultyProxy } from './support/faulty-proxy.ts'
 import { type PretendedKubelet, pretendKubelet } from './support/pretended-kubelet.ts'
@@ -401,6 +401,49 @@ describe('one controller', () => {
     expect(patches(since)).toEqual({ one: 1, two: 1, three: 1 })
   })
 
+  test('restarts for a ClusterCredential when the copy in the namespace has the new content, and not before', async () => {
+    const [hub, copy] = ['rotation-hub', 'credential-rotation-hub']
+    const clusterCredentials = '/apis/run.ai/v1/clustercredentials'
+    const data = (value: string) => ({ TOKEN: base64(`${value}-${CANARY}`) })
+    const write = (path: string, value: string) =>
+      cluster.client.patch(`${path}/${path === secretsPath() ? copy : hub}`, MERGE, { data: data(value) })
+    const source = `/api/v1/namespaces/${OWN}/secrets`
+    await cluster.client.create(source, { metadata: { name: hub }, data: data('first') })
+    // Nobody's but the test's own, so that it is the test that says when the copy comes.
+    await cluster.client.create(secretsPath(), { metadata: { name: copy }, data: data('first') })
+    await cluster.client.create(clusterCredentials, {
+      apiVersion: 'run.ai/v1',
+      kind: 'ClusterCredential',
+      metadata: { name: hub },
+      spec: {
+        secretRef: { name: hub },
+        type: 'environment',
+        rotation: { restart: 'Automatic' },
+        namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': team } },
+      },
+    })
+    const whenHub = (isRight: (status: CredentialStatus) => boolean) =>
+      whenObject<CredentialObject>(cluster.client, clusterCredentials, hub, ({ status }) =>
+        isRight(status ?? {}),
+      )
+    try {
+      await makeWorkload('web', { uses: copy })
+      await start()
+      await whenHub(({ revision }) => revision !== undefined)
+      const since = auditPosition(cluster)
+      await write(source, 'second')
+      await whenHub(({ lastRotated }) => lastRotated !== undefined)
+      await reads(copy, since, 2)
+      expect(patches(since)).toEqual({})
+      await write(secretsPath(), 'second')
+      await when('web', (object) => recordOf(object).startsWith(`ClusterCredential/${hub}@`))
+      await settled()
+      expect(patches(since)).toMatchObject({ web: 1 })
+    } finally {
+      await cluster.client.delete(`${clusterCredentials}/${hub}`)
+    }
+  })
+
   test('never touches bare pods, Jobs, CronJobs and ReplicaSets', async () => {
     await makeCredential('wandb')
     const template = { metadata: { labels: { app: 'x' } }, spec: podSpec('wandb') }
@@ -439,32 +482,32 @@ describe('whoever else changes the workload', () => {
     await makeCredential('wandb')
   })
 
-  const yaml = (object: object) => JSON.stringify(object)
   const applied = ['apply', '-f', '-']
   const serverSide = ['apply', '--server-side', '--field-manager=gitops', '-f', '-']
 
-  test.each<[string, string[]]>([
-    ['kubectl apply', applied],
-    ['server-side apply', serverSide],
-    ['server-side apply that forces conflicts', [...serverSide, '--force-conflicts']],
-  ])('%s of the original manifest leaves the restart as it is', async (_, command) => {
-    const original = manifest('web', { onTemplate: { mine: 'yes' } })
-    const empty = manifest('empty', { onTemplate: {} })
-    for (const object of [original, empty]) await cluster.kubectl(command, yaml(object))
-    await whenAvailable('web')
-    await whenAvailable('empty')
+  test('applies the original manifest: the restart stays as it is, whatever applies it', async () => {
+    const commands = { client: applied, server: serverSide, forced: [...serverSide, '--force-conflicts'] }
+    const all = Object.entries(commands).flatMap(([name, command]) => [
+      [command, manifest(name, { onTemplate: { mine: 'yes' } })] as const,
+      [command, manifest(`${name}-empty`, { onTemplate: {} })] as const,
+    ])
+    const applyAll = async () => {
+      for (const [command, object] of all) await cluster.kubectl(command, JSON.stringify(object))
+    }
+    const names = all.map(([, { metadata }]) => metadata.name)
+    await applyAll()
+    for (const name of names) await whenAvailable(name)
     await start()
     await firstSeen()
     const status = await rotate('wandb')
-    for (const name of ['web', 'empty']) await whenRestarted(name, status)
+    for (const name of names) await whenRestarted(name, status)
     const since = auditPosition(cluster)
-    for (let round = 0; round < 3; round++)
-      for (const object of [original, empty]) await cluster.kubectl(command, yaml(object))
+    for (let round = 0; round < 2; round++) await applyAll()
     await settled()
-    for (const name of ['web', 'empty']) {
+    for (const name of names) {
       const after = await get(name)
-      expect(recordOf(after)).toContain(`Credential/wandb@${status.revision}@`)
-      expect(after.metadata.generation).toBe(2)
+      expect(recordOf(after), name).toContain(`Credential/wandb@${status.revision}@`)
+      expect(after.metadata.generation, name).toBe(2)
     }
     expect(Object.keys(patches(since))).toEqual([expect.stringMatching(/^marker-/)])
   })
@@ -629,6 +672,14 @@ async function looks(count: number): Promise<void> {
   const signal = AbortSignal.timeout(120_000)
   while ((callsBy(cluster, USER, since)['get deployments'] ?? 0) < count)
     await sleep(50, undefined, { signal })
+}
+
+/** The controller has read this Secret of the test's namespace so many times. */
+async function reads(secret: string, since: number, count: number): Promise<void> {
+  const signal = AbortSignal.timeout(120_000)
+  const isRead = ({ verb, user, objectRef = {} }: AuditRecord) =>
+    verb === 'get' && user.username === USER && objectRef.namespace === team && objectRef.name === secret
+  while (auditRecords(cluster, since).filter(isRead).length < count) await sleep(50, undefined, { signal })
 }
 
 async function whenRunning(count: number): Promise<void> {
