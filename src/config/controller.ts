@@ -19,6 +19,7 @@ import {
   mistake,
   parseArguments,
   seconds,
+  trueOrFalse,
   variable,
 } from './flags.ts'
 
@@ -104,11 +105,6 @@ function commandLine(): Command {
     )
     .allowExcessArguments(false)
   return addRotationFlags(addCertificateFlags(addCommonFlags(command)), trueOrFalse)
-}
-
-function trueOrFalse(text: string): boolean {
-  if (text !== 'true' && text !== 'false') throw new InvalidArgumentError('Write true or false.')
-  return text === 'true'
 }
 
 function leaseSeconds(text: string): number {

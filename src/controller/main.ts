@@ -13,6 +13,8 @@ import type { Lifecycle } from '../process/lifecycle.ts'
 import { type BaseLog, loggerOn, standardError } from '../process/log.ts'
 import { buildOps } from '../process/ops.ts'
 import { createCertificateMetrics } from './certificates/metrics.ts'
+import { createCopiesDuty } from './copies/duty.ts'
+import { createCopyMetrics } from './copies/metrics.ts'
 import type { Duty, DutyParts } from './duties.ts'
 import { type ControllerMetrics, createControllerMetrics } from './metrics.ts'
 import { createRotationDuty, type RotationDuty } from './rotation/duty.ts'
@@ -63,6 +65,7 @@ async function control(config: ControllerConfig): Promise<void> {
   /** Everything that is done while leading. */
   const duties: Duty[] = [
     status,
+    copiesDuty(parts, status),
     rotationDuty(config, parts, usage),
     ...(await certificateDuties(config, parts)),
   ]
@@ -180,6 +183,13 @@ function sharedKey(
     })
     return key
   }
+}
+
+function copiesDuty(parts: DutyParts, status: StatusDuty): Duty {
+  const copyMetrics = createCopyMetrics(parts.metrics.registers)
+  const duty = createCopiesDuty({ ...parts, copyMetrics, onNews: status.changed })
+  status.learnFrom(duty)
+  return duty
 }
 
 async function certificateDuties(

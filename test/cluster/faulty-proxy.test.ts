@@ -3,10 +3,16 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { clusterAccess } from '../../src/kube/access.ts'
 import { createKubeClient, type KubeClient } from '../../src/kube/client.ts'
 import { base64 } from '../support/secrets.ts'
+import { installCrds } from './install-crds.ts'
 import type { Cluster } from './kit/cluster.ts'
+import { program, say } from './kit/programs.ts'
 import { sharedCluster } from './kit/shared.ts'
+import { whenObject } from './kit/watch.ts'
 import { auditPosition, auditRecords, callsBy, writesIn } from './support/audit.ts'
 import { type FaultyProxy, randomly, startFaultyProxy } from './support/faulty-proxy.ts'
+import { render } from './support/helm.ts'
+import type { Manifest } from './support/objects.ts'
+import { type Process, startController } from './support/processes.ts'
 import { diff, snapshot } from './support/world.ts'
 
 const TEAM = 'behind-the-proxy'
@@ -18,6 +24,8 @@ let cluster: Cluster
 let token: string
 
 beforeAll(async () => {
+  // Where it is not built yet, that takes longer than a test may.
+  await program('helm')
   cluster = sharedCluster()
   await cluster.createNamespace(TEAM)
   await cluster.kubectl(['-n', TEAM, 'create', 'serviceaccount', 'caller'])
@@ -159,6 +167,83 @@ describe('a faulty proxy', () => {
     lost.close()
     await nowhere.stop()
   })
+})
+
+describe('the controller behind a faulty proxy', () => {
+  const OWN = 'controller-behind-the-proxy'
+  const ACCOUNT = 'credential-injector-controller'
+  const CREDENTIALS = `/apis/run.ai/v1/namespaces/${TEAM}/credentials`
+  const MOST = 30
+  let proxy: FaultyProxy
+  let controller: Process
+  let clusterWide: Manifest[]
+
+  beforeAll(async () => {
+    await installCrds(cluster.client)
+    await cluster.createNamespace(OWN)
+    // As the chart gives them, and no others.
+    const rights = (await render({}, { namespace: OWN })).objects.filter(
+      ({ kind, metadata }) =>
+        /^(ServiceAccount|(Cluster)?Role(Binding)?)$/.test(kind) && metadata.name === ACCOUNT,
+    )
+    clusterWide = rights.filter(({ metadata }) => metadata.namespace === undefined)
+    await cluster.kubectl(
+      ['apply', '-f', '-'],
+      JSON.stringify({ apiVersion: 'v1', kind: 'List', items: rights }),
+    )
+    proxy = await startFaultyProxy(cluster, await cluster.tokenFor(ACCOUNT, OWN))
+    controller = await startController(proxy.kubeconfig, ['--namespace', OWN])
+  })
+  afterAll(async () => {
+    await controller?.stop()
+    await proxy?.stop()
+    for (const { kind, metadata } of clusterWide) await cluster.kubectl(['delete', kind, metadata.name])
+    await cluster.kubectl(['delete', 'namespace', OWN, '--wait=false'])
+  })
+
+  test.each([1, 2, 3])(
+    'says of every credential what is true, whatever fails on the way: seed %i',
+    async (seed) => {
+      const before = await snapshot(cluster)
+      const made = Array.from({ length: MOST }, (_, index) => `seed-${seed}-${index}`)
+      proxy.plan = randomly(seed, 0.25)
+      for (const [index, name] of made.entries()) {
+        await cluster.client.create(CREDENTIALS, {
+          apiVersion: 'run.ai/v1',
+          kind: 'Credential',
+          metadata: { name },
+          spec: { secretRef: { name }, type: 'environment' },
+        })
+        if (index % 2 === 0)
+          await cluster.client.create(`/api/v1/namespaces/${TEAM}/secrets`, {
+            metadata: { name },
+            data: { KEY: base64(`value-${name}`) },
+          })
+        if (index % 10 === 9) proxy.cutWatches()
+      }
+
+      const reasons = await Promise.all(
+        made.map(async (name, index) => {
+          const wanted = index % 2 === 0 ? 'SecretFound' : 'SecretNotFound'
+          await whenObject<any>(cluster.client, CREDENTIALS, name, ({ status }) =>
+            status?.conditions?.some(({ type, reason }: any) => type === 'Ready' && reason === wanted),
+          )
+          return wanted
+        }),
+      )
+
+      expect(reasons).toHaveLength(MOST)
+      const faults = [...proxy.faults.values()].reduce((sum, count) => sum + count, 0)
+      expect(faults).toBeGreaterThan(0)
+      say(
+        `Seed ${seed}: ${faults} faults in ${[...proxy.calls.values()].reduce((sum, count) => sum + count, 0)} requests so far`,
+      )
+      const isOurs = (key: string) =>
+        made.some((name) => key.endsWith(` ${TEAM}/${name}`)) || key.includes(` ${OWN}/`)
+      expect(diff(before, await snapshot(cluster), isOurs)).toEqual([])
+      expect(controller.process.exitCode).toBeNull()
+    },
+  )
 })
 
 describe('faults by chance', () => {

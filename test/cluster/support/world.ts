@@ -18,14 +18,19 @@ const RESTLESS: readonly string[] = [
 
 /**
  * All objects of these resources (`secrets`, `deployments.apps`), or of all that can be listed but the restless ones. Without
- * `resourceVersion`, times, `managedFields` and `status`; with `uid`, so that a thing that was made anew is another one.
+ * `resourceVersion`, times, `managedFields` and `status`; with `uid`, so that a thing that was made anew is another one. What belongs
+ * to a namespace that is being deleted is left out: it goes while one looks.
  */
 export async function snapshot(cluster: Cluster, resources?: readonly string[]): Promise<World> {
   const world = new Map<string, object>()
+  const leaving = await namespacesThatGo(cluster)
   for (const { name, path } of await listable(cluster)) {
     if (resources ? !resources.includes(name) : RESTLESS.includes(name)) continue
     const { items } = await cluster.client.get<{ items: KubeObject[] | null }>(path)
-    for (const item of items ?? []) world.set(`${name} ${placeOf(item)}`, quiet(item))
+    for (const item of items ?? []) {
+      const { namespace } = name === 'namespaces' ? { namespace: item.metadata.name } : item.metadata
+      if (!leaving.has(namespace)) world.set(`${name} ${placeOf(item)}`, quiet(item))
+    }
   }
   return world
 }
@@ -59,6 +64,12 @@ interface Discovery {
 
 interface ResourceList {
   readonly resources: readonly { readonly name: string; readonly verbs: readonly string[] }[]
+}
+
+async function namespacesThatGo({ client }: Cluster): Promise<ReadonlySet<string | undefined>> {
+  const { items } = await client.get<{ items: KubeObject[] }>('/api/v1/namespaces')
+  const going = items.filter(({ metadata }) => metadata.deletionTimestamp !== undefined)
+  return new Set(going.map(({ metadata }) => metadata.name))
 }
 
 async function listable({ client }: Cluster): Promise<Resource[]> {
