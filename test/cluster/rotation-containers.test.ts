@@ -1,4 +1,5 @@
 /** Rotation as processes in real containers see it: the webhook, the controller and a kubelet, all of them real. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { CredentialStatus } from '../../src/api/status.ts'
 import type { KubeObject } from '../../src/kube/client.ts'
@@ -186,9 +187,15 @@ describe.skipIf(reason)(`rotation in real containers${reason ? ` (${reason})` : 
     return alive[0] as Stored
   }
 
-  /** What its pod's process has as the variable. */
+  /** What its pod's process has said first. */
   async function seen(name: string): Promise<string> {
-    return (await cluster.kubectl(['logs', '-n', TEAM, (await podOf(name)).metadata.name])).trim()
+    const { metadata } = await podOf(name)
+    const signal = AbortSignal.timeout(60_000)
+    // It runs a moment before it has said anything.
+    for (; ; await sleep(100, undefined, { signal })) {
+      const said = await cluster.kubectl(['logs', '-n', TEAM, metadata.name])
+      if (said !== '') return said.trim()
+    }
   }
 })
 
