@@ -86,8 +86,8 @@ describe.skipIf(reason)(`rotation in real containers${reason ? ` (${reason})` : 
   })
 
   test('files are renewed in place: nothing is stale, and nothing is restarted that does not ask for it', async () => {
-    await run('reader', 'files', 'cat /files/TOKEN')
-    await run('reads-once', 'read-once', 'cat /files/TOKEN')
+    await run('reader', 'files', 'echo $(cat /files/TOKEN)')
+    await run('reads-once', 'read-once', 'echo $(cat /files/TOKEN)')
     const before = await podOf('reader')
     await Promise.all([writeSecret('files', 'second'), writeSecret('read-once', 'second')])
     const { revision } = await whenCredential('files', ({ lastRotated }) => lastRotated !== undefined)
