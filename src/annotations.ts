@@ -12,6 +12,12 @@ export const SKIP_CONTAINERS = `${PREFIX}skip-containers`
 export const ON_CONFLICT = `${PREFIX}on-conflict`
 /** `"true"` leaves policies with enforcement Default out. */
 export const OPT_OUT = `${PREFIX}opt-out`
+/** `"true"` restarts the workload when a credential that it has as variables is rotated, `"false"` does not; see docs/rotation.md. */
+export const RESTART_ON_ROTATION = `${PREFIX}restart-on-rotation`
+/** Written by the controller on a workload's pod template: the rotations that it was restarted for. */
+export const RESTARTED_FOR = `${PREFIX}restarted-for`
+/** On the workload itself: `"true"` puts its restarts off. Pods do not have it, so it is not among those that are known there. */
+export const RESTART_PAUSED = `${PREFIX}restart-paused`
 /** Written by the webhook: a record for people and for the controller. Nobody trusts it. */
 export const INJECTED = `${PREFIX}injected`
 
@@ -21,6 +27,8 @@ export const KNOWN_ANNOTATIONS = [
   SKIP_CONTAINERS,
   ON_CONFLICT,
   OPT_OUT,
+  RESTART_ON_ROTATION,
+  RESTARTED_FOR,
   INJECTED,
 ] as const
 

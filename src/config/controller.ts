@@ -6,6 +6,12 @@ import {
   certificateSettings,
 } from '../controller/certificates/settings.ts'
 import {
+  addRotationFlags,
+  type RotationFlags,
+  type RotationSettings,
+  rotationSettings,
+} from '../controller/rotation/settings.ts'
+import {
   addCommonFlags,
   type CommonFlags,
   clusterOf,
@@ -34,9 +40,10 @@ export interface ControllerConfig {
   readonly logLevel: LogLevel
   /** How to look after the webhook's certificates; undefined when somebody else does. */
   readonly certificates: CertificateSettings | undefined
+  readonly rotation: RotationSettings
 }
 
-interface Flags extends CommonFlags, CertificateFlags {
+interface Flags extends CommonFlags, CertificateFlags, RotationFlags {
   leaderElect: boolean
   leaseDuration: number
 }
@@ -59,6 +66,7 @@ export function readControllerConfig(argv: readonly string[]): ControllerConfig 
     leaseDuration: leaseDuration * 1000,
     logLevel,
     certificates: certificatesOf(flags),
+    rotation: rotationSettings(flags),
   })
 }
 
@@ -96,7 +104,7 @@ function commandLine(): Command {
         .default(15),
     )
     .allowExcessArguments(false)
-  return addCertificateFlags(addCommonFlags(command))
+  return addRotationFlags(addCertificateFlags(addCommonFlags(command)), trueOrFalse)
 }
 
 function leaseSeconds(text: string): number {

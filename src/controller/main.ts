@@ -17,6 +17,8 @@ import { createCopiesDuty } from './copies/duty.ts'
 import { createCopyMetrics } from './copies/metrics.ts'
 import type { Duty, DutyParts } from './duties.ts'
 import { type ControllerMetrics, createControllerMetrics } from './metrics.ts'
+import { createRotationDuty, type RotationDuty } from './rotation/duty.ts'
+import { watchStale } from './rotation/stale.ts'
 import { countCredentials, createStatusDuty, type StatusDuty } from './status/duty.ts'
 import { revisionKey } from './status/revision-key.ts'
 import { watchUsage } from './usage/usage.ts'
@@ -56,11 +58,17 @@ async function control(config: ControllerConfig): Promise<void> {
     revisionKey: sharedKey(config, client, metrics, log),
   }
   const status = createStatusDuty(parts)
-  status.learnFrom(watchUsage({ ...parts, onNews: status.changed }))
+  const usage = watchUsage({ ...parts, onNews: status.changed })
+  status.learnFrom(usage)
   watched.subscribe({ credential: status.changed })
   measure(parts, status)
   /** Everything that is done while leading. */
-  const duties: Duty[] = [status, copiesDuty(parts, status), ...(await certificateDuties(config, parts))]
+  const duties: Duty[] = [
+    status,
+    copiesDuty(parts, status),
+    rotationDuty(config, parts, usage),
+    ...(await certificateDuties(config, parts)),
+  ]
 
   let work: Promise<unknown> = Promise.resolve()
   endOnSignal(lifecycle, async () => {
@@ -200,6 +208,17 @@ async function certificateDuties(
     onEvent: ({ secret, ...event }) => events.send({ apiVersion: 'v1', kind: 'Secret', ...secret }, event),
   })
   return [duty]
+}
+
+function rotationDuty(
+  { rotation }: ControllerConfig,
+  parts: DutyParts,
+  { missedBy }: ReturnType<typeof watchUsage>,
+): RotationDuty {
+  const { watched } = parts
+  const stale = watchStale({ watched, missedBy, onChange: (workload) => duty.changed(workload) })
+  const duty: RotationDuty = createRotationDuty(parts, stale, rotation)
+  return duty
 }
 
 function measure({ metrics, watched, isLeading }: DutyParts, status: StatusDuty): void {

@@ -8,6 +8,7 @@ import {
   ON_CONFLICT,
   OPT_OUT,
   PREFIX,
+  RESTART_ON_ROTATION,
   SKIP_CONTAINERS,
 } from '../annotations.ts'
 import type { NamespaceView } from '../api/catalog.ts'
@@ -46,10 +47,12 @@ export function readRequest(
 ): PodRequest {
   const annotations = pod.metadata?.annotations ?? {}
   warnAboutUnknownKeys(annotations, findings)
+  // Of no consequence here; the controller would take what it does not understand for no answer, without a word.
+  readSwitch(RESTART_ON_ROTATION, annotations, findings)
   return {
     names: readNames(annotations[INJECT], view, findings),
     mode: readMode(annotations[ON_CONFLICT], findings),
-    optOut: readOptOut(annotations[OPT_OUT], findings),
+    optOut: readSwitch(OPT_OUT, annotations, findings),
     selects: readSelection(annotations[CONTAINERS], annotations[SKIP_CONTAINERS], containers, findings),
   }
 }
@@ -100,12 +103,13 @@ function readMode(text: string | undefined, findings: Findings): ConflictMode {
   return DEFAULT_CONFLICT_MODE
 }
 
-function readOptOut(text: string | undefined, findings: Findings): boolean {
+function readSwitch(key: string, annotations: Record<string, string>, findings: Findings): boolean {
+  const text = annotations[key]
   if (text !== undefined && text !== 'true' && text !== 'false') {
     findings.deny(
       'InvalidAnnotation',
-      annotationField(OPT_OUT),
-      `${OPT_OUT} is "${clip(text)}": write "true" or "false"`,
+      annotationField(key),
+      `${key} is "${clip(text)}": write "true" or "false"`,
     )
   }
   return text === 'true'

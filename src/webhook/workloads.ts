@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { FastifyReply } from 'fastify'
-import { PREFIX } from '../annotations.ts'
+import { PREFIX, RESTART_PAUSED } from '../annotations.ts'
 import type { LookedUp, WantedName } from '../api/catalog.ts'
 import type { Pod } from '../api/pod.ts'
 import { type PodPlace, podOf } from '../api/pod-places.ts'
@@ -160,8 +160,9 @@ function misplaced(workload: Workload, { kind, templatePath }: PodPlace, { metad
     }))
 }
 
+/** The one that is meant for the workload itself is not among them. */
 function ownKeys({ metadata }: Workload): string[] {
   const annotations = metadata?.annotations
   if (typeof annotations !== 'object' || annotations === null) return []
-  return Object.keys(annotations).filter((key) => key.startsWith(PREFIX))
+  return Object.keys(annotations).filter((key) => key.startsWith(PREFIX) && key !== RESTART_PAUSED)
 }

@@ -229,6 +229,8 @@ describe('rights', () => {
     'core: secrets: get,list,watch',
     'core: secrets: create,update,delete',
     'core: events: create,patch',
+    'apps: deployments,statefulsets,daemonsets: get,patch',
+    'apps: controllerrevisions: list',
   ]
   const OWN_NAMESPACE = [
     'coordination.k8s.io: leases: create',
@@ -294,6 +296,15 @@ describe('rights', () => {
       ...CONTROLLER,
       'admissionregistration.k8s.io: mutatingwebhookconfigurations [credential-injector]: get,list,watch,patch',
     ])
+  })
+
+  test('of the controller without restarts: none to look at workloads or to change them', async () => {
+    const rendered = await render({ rotation: { restartWorkloads: false } })
+    const rights = rules(rendered, 'ClusterRole', 'credential-injector-controller')
+    expect(rights).toEqual(CONTROLLER.slice(0, -2))
+    const { args } = rendered.one('Deployment', 'credential-injector-controller').spec.template.spec
+      .containers[0]
+    expect(readControllerConfig(args.slice(1)).rotation.restartWorkloads).toBe(false)
   })
 
   test('of people: credentials of namespaces, with the roles that they have; the cluster’s kinds, for who is bound to them', async () => {
@@ -488,6 +499,14 @@ describe('pods', () => {
         namespace: 'ns-1',
         leaderElect: true,
         logLevel: 'info',
+        rotation: {
+          restartWorkloads: true,
+          isPaused: false,
+          settle: 10_000,
+          oneAtATime: false,
+          atOnce: 10,
+          rolloutLimit: 600_000,
+        },
       })
       expect(config.certificates).toMatchObject({
         service: rendered.one('Service').metadata.name,

@@ -214,7 +214,8 @@ describe('what it cannot start with ends with a sentence and exit code 2', () =>
 test('settings come from flags, then from the environment, then from defaults', () => {
   vi.stubEnv('CREDENTIAL_INJECTOR_NAMESPACE', 'from-environment')
   vi.stubEnv('CREDENTIAL_INJECTOR_LEASE_DURATION', '20')
-  expect(readControllerConfig(['--lease-duration', '30'])).toEqual({
+  vi.stubEnv('CREDENTIAL_INJECTOR_ROTATION_PAUSED', 'true')
+  expect(readControllerConfig(['--lease-duration', '30', '--rotation-at-once', '3'])).toEqual({
     kubeconfig: undefined,
     context: undefined,
     namespace: 'from-environment',
@@ -224,8 +225,27 @@ test('settings come from flags, then from the environment, then from defaults', 
     leaseDuration: 30_000,
     logLevel: 'info',
     certificates: undefined,
+    rotation: {
+      restartWorkloads: true,
+      isPaused: true,
+      settle: 10_000,
+      oneAtATime: false,
+      atOnce: 3,
+      rolloutLimit: 600_000,
+    },
   })
   vi.unstubAllEnvs()
+})
+
+test.each([
+  ['--rotation-at-once', '0', 'Write a number from 1 to 1000, such as 10.'],
+  ['--rotation-settle', 'soon', 'Write seconds from 0 to 3600, such as 5 or 0.5.'],
+  ['--restart-workloads', 'yes', 'Write true or false.'],
+])('%s %s is a mistake', (flag, value, sentence) => {
+  const error = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
+  expect(() => readControllerConfig([flag, value])).toThrow()
+  expect(error.mock.calls.flat().join('')).toContain(sentence)
+  error.mockRestore()
 })
 
 test('help is of the controller, and the other help names it', async () => {

@@ -180,6 +180,14 @@ describe('an annotation of the workload itself', () => {
     expect((await check(update)).warnings).toEqual([MISPLACED])
   })
 
+  test('is fine where it is meant for the workload', async () => {
+    const paused = deployment((request) => {
+      request.object.metadata.annotations['credentials.run.ai/restart-paused'] = 'true'
+      delete templateOf(request.object).metadata.annotations
+    })
+    expect((await check(paused)).warnings).toEqual([])
+  })
+
   test('is fine beside the same in the template', async () => {
     const both = deployment((request) => {
       request.object.metadata.annotations['credentials.run.ai/inject'] = 'huggingface-access'

@@ -2,7 +2,7 @@
  * What is remembered of a pod: which Secrets it refers to, by itself or because the injector put them there, and since when its
  * variables are as they are. Of the Secrets there are only names, of the rest of the pod nothing.
  */
-import { INJECTED } from '../../annotations.ts'
+import { INJECTED, RESTART_ON_ROTATION, RESTARTED_FOR } from '../../annotations.ts'
 import type { KubeObject } from '../../kube/client.ts'
 import type { OwnerReference } from './owners.ts'
 
@@ -21,6 +21,8 @@ export interface PodFacts {
   readonly createdAt: number
   /** What the injector's record says; anybody could have written it. */
   readonly injected: readonly InjectedRecord[]
+  /** What its template said about restarts, and whether the template had been changed for one. */
+  readonly restart: { readonly wish: string | undefined; readonly isRecorded: boolean }
   /** One entry for each Secret and way, ordered as they were found. */
   readonly uses: readonly SecretUse[]
 }
@@ -101,6 +103,10 @@ export function factsOf({ metadata, spec = {}, status = {} }: StoredPod): PodFac
     isEnding: metadata.deletionTimestamp !== undefined,
     createdAt: Date.parse(metadata.creationTimestamp ?? ''),
     injected: recordsIn(annotations[INJECTED] ?? ''),
+    restart: {
+      wish: annotations[RESTART_ON_ROTATION],
+      isRecorded: annotations[RESTARTED_FOR] !== undefined,
+    },
     uses: usesOf(spec, startsOf(status)),
   }
 }

@@ -44,8 +44,10 @@ export function auditPosition({ auditLog }: Pick<Cluster, 'auditLog'>): number {
 
 /** All requests since a position, in the order in which they were answered; of a watch its beginning and, when it is over, its end. */
 export function auditRecords({ auditLog }: Pick<Cluster, 'auditLog'>, since = 0): AuditRecord[] {
-  const lines = textFrom(auditLog, since).split('\n')
-  // The last one may be in the middle of being written.
+  const lines = textFrom(auditLog, Math.max(0, since - 1)).split('\n')
+  // What stands before the first line break is the end of an earlier line: a position may be taken while one is being written.
+  if (since > 0) lines.shift()
+  // And so may the last one be at present.
   return lines.filter((line) => line.endsWith('}')).map((line) => JSON.parse(line))
 }
 

@@ -18,6 +18,7 @@ export function pod(name: string, some: Partial<PodFacts> = {}): PodFacts {
     isEnding: false,
     createdAt: seconds(-100),
     injected: [],
+    restart: { wish: undefined, isRecorded: false },
     uses: [variables('wandb-secret')],
     ...some,
   }

@@ -44,7 +44,7 @@ grows with the square of their number, and a request may bring tens of thousands
 for the known keys by name, and only a misspelt one among so many goes without its warning.
 */}}
 {{- define "credential-injector.registration.hasOurs" -}}
-(size({{ . }}) <= 1000 ? {{ . }}.exists(k, k.startsWith('credentials.run.ai/')) : ['inject', 'containers', 'skip-containers', 'on-conflict', 'opt-out', 'injected'].exists(k, ('credentials.run.ai/' + k) in {{ . }}))
+(size({{ . }}) <= 1000 ? {{ . }}.exists(k, k.startsWith('credentials.run.ai/')) : ['inject', 'containers', 'skip-containers', 'on-conflict', 'opt-out', 'restart-on-rotation', 'restarted-for', 'injected'].exists(k, ('credentials.run.ai/' + k) in {{ . }}))
 {{- end }}
 
 {{/* The cluster's own namespaces are never touched: a cluster must be able to start without us, and so must we. */}}
