@@ -4,6 +4,7 @@ import {
   type CertificateFlags,
   type CertificateSettings,
   certificateSettings,
+  objectName,
 } from '../controller/certificates/settings.ts'
 import {
   addCommonFlags,
@@ -33,11 +34,15 @@ export interface ControllerConfig {
   readonly logLevel: LogLevel
   /** How to look after the webhook's certificates; undefined when somebody else does. */
   readonly certificates: CertificateSettings | undefined
+  /** Names of the webhook configurations for policies, and for annotated pods. */
+  readonly configurations: { readonly policies: string; readonly pods: string }
 }
 
 interface Flags extends CommonFlags, CertificateFlags {
   leaderElect: boolean
   leaseDuration: number
+  policiesConfiguration: string
+  podsConfiguration: string
 }
 
 /**
@@ -58,6 +63,7 @@ export function readControllerConfig(argv: readonly string[]): ControllerConfig 
     leaseDuration: leaseDuration * 1000,
     logLevel,
     certificates: certificatesOf(flags),
+    configurations: { policies: flags.policiesConfiguration, pods: flags.podsConfiguration },
   })
 }
 
@@ -93,6 +99,24 @@ function commandLine(): Command {
       )
         .argParser(leaseSeconds)
         .default(15),
+    )
+    .addOption(
+      variable(
+        '--policies-configuration <name>',
+        'POLICIES_CONFIGURATION',
+        'MutatingWebhookConfiguration that gets an entry for each CredentialPolicy',
+      )
+        .argParser(objectName)
+        .default('credential-injector-policies'),
+    )
+    .addOption(
+      variable(
+        '--pods-configuration <name>',
+        'PODS_CONFIGURATION',
+        'MutatingWebhookConfiguration for annotated pods: how the entries of policies reach the webhook',
+      )
+        .argParser(objectName)
+        .default('credential-injector'),
     )
     .allowExcessArguments(false)
   return addCertificateFlags(addCommonFlags(command))

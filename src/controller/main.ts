@@ -15,6 +15,7 @@ import { buildOps } from '../process/ops.ts'
 import { createCertificateMetrics } from './certificates/metrics.ts'
 import type { Duty, DutyParts } from './duties.ts'
 import { type ControllerMetrics, createControllerMetrics } from './metrics.ts'
+import { createPolicyDuty } from './policies/index.ts'
 import { countCredentials, createStatusDuty, type StatusDuty } from './status/duty.ts'
 import { revisionKey } from './status/revision-key.ts'
 import { type Watched, watchCluster } from './watched/index.ts'
@@ -55,8 +56,14 @@ async function control(config: ControllerConfig): Promise<void> {
   const status = createStatusDuty(parts)
   watched.subscribe({ credential: status.changed })
   measure(parts, status)
+  const policies = createPolicyDuty(parts, {
+    ...config.configurations,
+    managesBundles: managesBundles(config),
+    tellCredential: status.changed,
+  })
+  status.learnFrom(policies)
   /** Everything that is done while leading. */
-  const duties: Duty[] = [status, ...(await certificateDuties(config, parts))]
+  const duties: Duty[] = [status, policies, ...(await certificateDuties(config, parts))]
 
   let work: Promise<unknown> = Promise.resolve()
   endOnSignal(lifecycle, async () => {
@@ -189,6 +196,10 @@ async function certificateDuties(
     onEvent: ({ secret, ...event }) => events.send({ apiVersion: 'v1', kind: 'Secret', ...secret }, event),
   })
   return [duty]
+}
+
+function managesBundles({ certificates, configurations }: ControllerConfig): boolean {
+  return certificates?.mutatingConfigurations.includes(configurations.policies) ?? false
 }
 
 function measure({ metrics, watched, isLeading }: DutyParts, status: StatusDuty): void {

@@ -56,7 +56,7 @@ export type FollowedKind = keyof typeof PLURALS
 export const FOLLOWED_KINDS = Object.keys(PLURALS) as FollowedKind[]
 
 /** What is remembered of an object. */
-type Kept = CatalogObject | UnusablePolicy
+export type Kept = CatalogObject | UnusablePolicy
 
 /** A policy that cannot be read is not in effect. */
 interface UnusablePolicy {
@@ -159,7 +159,8 @@ function isSame(a: Kept, b: Kept): boolean {
 
 // ---- What is kept of an object ---------------------------------------------------------------------------------------
 
-function keep(kind: FollowedKind, { metadata, spec, status }: Source): Kept {
+/** The part of an object that matters to who gets what, read as the schema has it. */
+export function keep(kind: FollowedKind, { metadata, spec, status }: Source): Kept {
   const { name, namespace } = metadata
   if (kind === 'Namespace') return { kind, name, labels: metadata.labels ?? {} }
   const manifest: Fields = { apiVersion: 'run.ai/v1', kind, metadata: { name, namespace }, spec }

@@ -29,6 +29,11 @@ have 63 characters, begins with a letter and has no dot; release names have none
 {{ include "credential-injector.fullname" . }}-workloads
 {{- end }}
 
+{{/* The webhook configuration with an entry for each CredentialPolicy. */}}
+{{- define "credential-injector.policies.name" -}}
+{{ include "credential-injector.fullname" . }}-policies
+{{- end }}
+
 {{/* The Secret with the CA; the Certificate that fills it has the same name. */}}
 {{- define "credential-injector.ca.name" -}}
 {{ include "credential-injector.fullname" . }}-ca
