@@ -88,6 +88,8 @@ export async function startApiServer(file: ClusterFile): Promise<void> {
     `--audit-log-path=${at.auditLog}`,
     // What was answered is in the log.
     '--audit-log-mode=blocking',
+    // In one file, however long it gets: tests read on from where they were.
+    '--audit-log-maxsize=100000',
     ...apiServerArgs,
   ])
   await until(folder, running, () => answers(`${url}/readyz`, file.adminToken))
