@@ -224,6 +224,7 @@ test('settings come from flags, then from the environment, then from defaults', 
     leaseDuration: 30_000,
     logLevel: 'info',
     certificates: undefined,
+    configurations: { policies: 'credential-injector-policies', pods: 'credential-injector' },
   })
   vi.unstubAllEnvs()
 })
