@@ -123,8 +123,8 @@ describe('objects', () => {
   ])('are called by %s', async (_, rendering, values, name) => {
     const rendered = await render({ ...SELF_MANAGED, ...EVERY_OPTION, ...values }, rendering)
     expect(rendered.of('MutatingWebhookConfiguration').map(({ metadata }) => metadata.name)).toEqual([
-      `${name}-policies`,
       name,
+      `${name}-policies`,
     ])
     expect(rendered.one('Service', `${name}-webhook`).metadata.name.length).toBeLessThanOrEqual(63)
     for (const object of rendered.objects) {
