@@ -22,11 +22,11 @@ export interface Server {
   memory(): number
   /** Processor time so far, in milliseconds; undefined where the system does not say. */
   processorTime(): number | undefined
-  /** Resolves when the process is gone. */
-  stop(): Promise<void>
+  /** Resolves when the process is gone. SIGINT when absent. */
+  stop(signal?: NodeJS.Signals): Promise<void>
 }
 
-/** Runs Node with these arguments, in the checkout: a server that says `is ready: URL`. Rejects with what it wrote if it ends instead. */
+/** Runs Node with these arguments, in the checkout: a server that says `is ready: `, and then its URL. Rejects with what it wrote if it ends instead. */
 export async function startServer(args: readonly string[]): Promise<Server> {
   const started = performance.now()
   const child = spawnPinned(SERVERS_CORE, args)
@@ -38,8 +38,8 @@ export async function startServer(args: readonly string[]): Promise<Server> {
     readyAfter,
     memory: () => residentMemory(child.pid as number),
     processorTime: () => processorTime(child.pid as number),
-    async stop() {
-      child.kill('SIGINT')
+    async stop(signal = 'SIGINT') {
+      child.kill(signal)
       await exited
     },
   }
@@ -68,7 +68,7 @@ async function readyUrl(child: ChildProcess): Promise<string> {
   let said = ''
   for await (const chunk of child.stdout as NodeJS.ReadableStream) {
     said += chunk
-    const url = /is ready: (\S+)/.exec(said)?.[1]
+    const url = /is ready: .*?(https?:\S+)/s.exec(said)?.[1]
     if (url) return url
   }
   throw new Error(`A server ended before it was ready:\n${said}`)

@@ -30,3 +30,8 @@ export const DEFAULT_CONFLICT_MODE: ConflictMode = 'WorkloadWins'
 
 /** Set by the kubelet on the API server's copy of a static pod; such a copy must never be changed. */
 export const MIRROR_POD = 'kubernetes.io/config.mirror'
+
+/** Label of the copies that the controller makes of a ClusterCredential's Secret. */
+export const COPY = `${PREFIX}copy`
+/** On such a copy: the name of its ClusterCredential, which may be too long for a label. */
+export const COPY_OF = `${PREFIX}copy-of`

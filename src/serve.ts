@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { CommandLineEnd } from './config/flags.ts'
 import { type Config, readConfig } from './config/serve.ts'
@@ -25,15 +26,16 @@ async function serve(config: Config): Promise<void> {
     },
   }
 
-  const { store, reads } = catalogue
+  const { store, reads, ownerEvents } = catalogue
   const admission = { store, reads, excludedNamespaces: excludedNamespaces(config.namespace) }
-  const webhook = buildWebhook({ admission, certificate, lifecycle, metrics, log })
+  const webhook = buildWebhook({ admission, certificate, lifecycle, metrics, log, ownerEvents })
   const ops = buildOps({ lifecycle, metrics, log })
   followCertificate(config, certificate, webhook, metrics, log)
   stayUp(log, metrics)
   endOnSignal(lifecycle, async () => {
     // Who has not begun to answer has nobody to wait for.
     if (webhook.server.listening) await webhook.close()
+    await Promise.race([ownerEvents?.flush(), sleep(LAST_EVENTS_MS)])
     // Nobody is sent to this port: it need not wait once more.
     lifecycle.lameDuck = 0
     await ops.close()
@@ -49,6 +51,9 @@ async function serve(config: Config): Promise<void> {
   lifecycle.phase = 'ready'
   announce(config, webhook, ops, catalogue)
 }
+
+/** An API server that does not answer must not hold up the end. */
+const LAST_EVENTS_MS = 1_000
 
 // ---- Parts -----------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { apply_patch as applyPatch } from 'jsonpatch'
 import { describe, expect, test } from 'vitest'
-import type { Pod } from '../src/api/pod.ts'
+import type { PatchOperation, Pod } from '../src/api/pod.ts'
 import { DENIALS, LEFT_ALONE, WARNINGS } from '../src/api/reasons.ts'
 import { validateManifest } from '../src/api/validate.ts'
 import { denialMessage, inject, type Outcome, podShapeProblem, presentWarnings } from '../src/inject/index.ts'
@@ -41,6 +41,15 @@ const resultOf = (outcome: Outcome, pod: PodObject): PodObject =>
 const changes = (outcome: Outcome) =>
   outcome.kind === 'Injected' ? outcome.patch : outcome.kind === 'Denied' ? outcome.problems : []
 
+const WHERE_PATCHES_GO =
+  /^(\/metadata(\/annotations(\/credentials\.run\.ai~1injected)?)?|\/spec\/(volumes|imagePullSecrets)(\/(\d+|-))?|\/spec\/(initContainers|containers)\/\d+\/(env|envFrom|volumeMounts)(\/(\d+|-))?(\/(value|valueFrom))?)$/
+/** What is added to the pod's volumes. */
+function volumesIn(patch: readonly PatchOperation[]): any[] {
+  return patch.flatMap((operation) =>
+    operation.path.startsWith('/spec/volumes') && operation.op !== 'remove' ? operation.value : [],
+  )
+}
+
 describe('for every world', () => {
   test('the worlds are ones that a cluster would take', () => {
     always(
@@ -78,6 +87,25 @@ describe('for every world', () => {
       const wins = given.pod.metadata?.annotations?.['credentials.run.ai/on-conflict'] === 'CredentialWins'
       expect(whatWasLost(before, result, () => wins)).toEqual([])
     })
+  })
+
+  test('a patch reaches variables, mounts, volumes, pull secrets and our record, and nothing that gives a container rights', () => {
+    let patches = 0
+    always(world, (given) => {
+      const outcome = run(given)
+      if (outcome.kind !== 'Injected') return
+      patches += outcome.patch.length
+      for (const { op, path } of outcome.patch) {
+        expect(path).toMatch(WHERE_PATCHES_GO)
+        // With CredentialWins another source takes its place.
+        if (op === 'remove') expect(path).toMatch(/\/env\/\d+\/(value|valueFrom)$/)
+      }
+      for (const volume of volumesIn(outcome.patch)) {
+        expect(Object.keys(volume).sort()).toEqual(['name', 'projected'])
+        for (const source of volume.projected.sources) expect(Object.keys(source)).toEqual(['secret'])
+      }
+    })
+    expect(patches).toBeGreaterThan(100)
   })
 
   test('twice is once, also with defaults and with what other webhooks add', () => {

@@ -153,6 +153,7 @@ const clusterCredentialStatus = z
   .strictObject({
     ...credentialFields,
     namespaces: count('Namespaces that have their copy of the Secret.').optional(),
+    selectedNamespaces: count('Namespaces that should have it.').optional(),
     failedNamespaces: z
       .array(
         z

@@ -14,6 +14,7 @@ import {
   mistake,
   parseArguments,
   seconds,
+  trueOrFalse,
   variable,
 } from './flags.ts'
 
@@ -120,11 +121,6 @@ function commandLine(): Command {
     )
     .allowExcessArguments(false)
   return addCertificateFlags(addCommonFlags(command))
-}
-
-function trueOrFalse(text: string): boolean {
-  if (text !== 'true' && text !== 'false') throw new InvalidArgumentError('Write true or false.')
-  return text === 'true'
 }
 
 function leaseSeconds(text: string): number {

@@ -9,6 +9,7 @@ import {
   parseArguments,
   portNumber,
   seconds,
+  trueOrFalse,
   variable,
 } from './flags.ts'
 
@@ -32,6 +33,8 @@ export interface Config {
   readonly namespace: string
   /** How long requests are still answered after SIGTERM, in milliseconds. */
   readonly shutdownDelay: number
+  /** On a cluster: whether owners of refused pods get an event. */
+  readonly ownerEvents: boolean
   readonly logLevel: LogLevel
 }
 
@@ -41,6 +44,7 @@ interface Flags extends CommonFlags {
   tlsCert?: string
   tlsKey?: string
   shutdownDelay: number
+  ownerEvents: boolean
 }
 
 /**
@@ -91,6 +95,15 @@ function commandLine(serveAction: (serve: Command) => void): Command {
         .argParser(seconds)
         .default(5),
     )
+    .addOption(
+      variable(
+        '--owner-events <yes>',
+        'OWNER_EVENTS',
+        'true: on a cluster, owners of refused pods get an event; false: the webhook writes nothing',
+      )
+        .argParser(trueOrFalse)
+        .default(true),
+    )
   addCommonFlags(serve, '9090, or a free one if that is taken or --port is 0')
     .addHelpText('after', EXAMPLES)
     .allowExcessArguments(false)
@@ -122,6 +135,7 @@ function configOf(serve: Command): Config {
     metricsPortIsFlexible: isDefault(serve, 'metricsPort'),
     namespace: flags.namespace,
     shutdownDelay: flags.shutdownDelay * 1000,
+    ownerEvents: flags.ownerEvents,
     logLevel: flags.logLevel,
   })
 }

@@ -13,6 +13,8 @@ import type { Lifecycle } from '../process/lifecycle.ts'
 import { type BaseLog, loggerOn, standardError } from '../process/log.ts'
 import { buildOps } from '../process/ops.ts'
 import { createCertificateMetrics } from './certificates/metrics.ts'
+import { createCopiesDuty } from './copies/duty.ts'
+import { createCopyMetrics } from './copies/metrics.ts'
 import type { Duty, DutyParts } from './duties.ts'
 import { type ControllerMetrics, createControllerMetrics } from './metrics.ts'
 import { createPolicyDuty } from './policies/index.ts'
@@ -63,7 +65,12 @@ async function control(config: ControllerConfig): Promise<void> {
   })
   status.learnFrom(policies)
   /** Everything that is done while leading. */
-  const duties: Duty[] = [status, policies, ...(await certificateDuties(config, parts))]
+  const duties: Duty[] = [
+    status,
+    policies,
+    copiesDuty(parts, status),
+    ...(await certificateDuties(config, parts)),
+  ]
 
   let work: Promise<unknown> = Promise.resolve()
   endOnSignal(lifecycle, async () => {
@@ -178,6 +185,13 @@ function sharedKey(
     })
     return key
   }
+}
+
+function copiesDuty(parts: DutyParts, status: StatusDuty): Duty {
+  const copyMetrics = createCopyMetrics(parts.metrics.registers)
+  const duty = createCopiesDuty({ ...parts, copyMetrics, onNews: status.changed })
+  status.learnFrom(duty)
+  return duty
 }
 
 async function certificateDuties(

@@ -1,4 +1,5 @@
 import { backoff } from '../kube/backoff.ts'
+import { KubeError } from '../kube/client.ts'
 import { type Clock, SYSTEM_CLOCK } from '../kube/clock.ts'
 
 /**
@@ -112,7 +113,8 @@ export function createQueue(settings: QueueSettings): WorkQueue {
   function retryLater(key: string, error: Error): void {
     const count = (failures.get(key) ?? 0) + 1
     failures.set(key, count)
-    const retryIn = backoff(count, clock.random, { most: LONGEST_RETRY_MS })
+    const retryAfter = error instanceof KubeError ? error.retryAfter : undefined
+    const retryIn = backoff(count, clock.random, { most: LONGEST_RETRY_MS, retryAfter })
     settings.onFailure?.(key, error, retryIn)
     retries.set(key, setTimeout(() => add(key), retryIn).unref())
   }

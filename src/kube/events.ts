@@ -33,7 +33,7 @@ interface EventSettings {
   /** Which process of it. */
   readonly instance: string
   readonly onSent?: (event: EventContent) => void
-  readonly onLost?: (error: Error, event: EventContent) => void
+  readonly onLost?: (error: Error, event: EventContent, about: EventSubject) => void
   /** Milliseconds since 1970. */
   readonly now?: () => number
 }
@@ -58,7 +58,7 @@ export function createEvents(settings: EventSettings): EventSender {
   return {
     send(about, event) {
       if (waiting >= MOST_WAITING) {
-        settings.onLost?.(new Error(`${MOST_WAITING} events are waiting already`), event)
+        settings.onLost?.(new Error(`${MOST_WAITING} events are waiting already`), event, about)
         return
       }
       waiting++
@@ -72,7 +72,7 @@ export function createEvents(settings: EventSettings): EventSender {
       await createOrCount(about, event)
       settings.onSent?.(event)
     } catch (error) {
-      settings.onLost?.(error as Error, event)
+      settings.onLost?.(error as Error, event, about)
     } finally {
       waiting--
     }

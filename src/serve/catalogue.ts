@@ -2,12 +2,15 @@ import type { DirectReads, Store } from '../api/catalog.ts'
 import type { CatalogCounts } from '../store/memory.ts'
 import type { Log } from '../webhook/log.ts'
 import type { Metrics } from '../webhook/metrics.ts'
+import type { OwnerEvents } from '../webhook/owner-events.ts'
 
 /** Where the process has its credentials from, a folder or a cluster, as far as the rest of it needs to know. */
 export interface Catalogue {
   readonly store: Store
   /** Where the store may be behind. */
   readonly reads?: DirectReads
+  /** Where refused pods have owners that can be told. */
+  readonly ownerEvents?: OwnerEvents
   /** Resolves when everything is known for the first time. Never rejects. */
   readonly ready: Promise<void>
   /** What it is not ready for, as a sentence. */

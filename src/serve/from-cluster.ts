@@ -1,20 +1,24 @@
+import { hostname } from 'node:os'
 import { type AccessChoice, AccessError, clusterAccess } from '../kube/access.ts'
-import { createKubeClient, type KubeAccess } from '../kube/client.ts'
+import { createKubeClient, type KubeAccess, type KubeClient } from '../kube/client.ts'
+import { createEvents } from '../kube/events.ts'
 import type { Trouble } from '../kube/reflector.ts'
 import { type ClusterCatalog, FOLLOWED_KINDS, type FollowedKind, openCluster } from '../store/cluster.ts'
 import type { Log } from '../webhook/log.ts'
 import type { Metrics } from '../webhook/metrics.ts'
+import { createOwnerEvents, type OwnerEvents } from '../webhook/owner-events.ts'
 import { type Catalogue, type CatalogueParts, measure } from './catalogue.ts'
 
 /** The objects of a cluster. Rejects with an `AccessError` if there is no way to it; what is only slow or forbidden yet is waited for. */
 export async function fromCluster(
-  choice: AccessChoice,
+  { ownerEvents: tells, ...choice }: AccessChoice & { readonly ownerEvents: boolean },
   { namespace, log, metrics }: CatalogueParts,
 ): Promise<Catalogue> {
   const access = await accessFor(choice)
+  const client = createKubeClient(access)
   const trouble = troubleLog(log)
   const catalog = openCluster({
-    client: createKubeClient(access),
+    client,
     ownerNamespace: namespace,
     onProblem: (problem) => log.error({ problem }, 'an object of the cluster cannot be used'),
     ...trouble,
@@ -27,7 +31,40 @@ export async function fromCluster(
     const why = missing.flatMap((kind) => trouble.problems.get(kind) ?? [])
     return `Still to be read from the cluster: ${missing.join(', ')}${why.map((problem) => `; ${problem}`).join('')}.`
   }
-  return { store, reads, ready: synced, waitingFor, name: `Cluster ${access.server}`, status }
+  const ownerEvents = tells ? tellOwners(client, log, metrics) : undefined
+  const name = `Cluster ${access.server}`
+  return { store, reads, ownerEvents, ready: synced, waitingFor, name, status }
+}
+
+/** A log is not filled by a right that is missing, or an API server that is away. */
+const LOST_EVERY_MS = 60_000
+
+function tellOwners(client: KubeClient, log: Log, metrics: Metrics): OwnerEvents {
+  let told = Number.NEGATIVE_INFINITY
+  const events = createOwnerEvents({
+    senderWith: ({ onSent, onLost }) =>
+      createEvents({
+        client,
+        component: 'credential-injector-webhook',
+        instance: hostname(),
+        onSent,
+        onLost(error, event, about) {
+          onLost(error, event, about)
+          if (performance.now() - told < LOST_EVERY_MS) return
+          told = performance.now()
+          const fields = { reason: event.reason, namespace: about.namespace, problem: error.message }
+          log.warn(fields, 'an event for the owner of a refused pod could not be sent')
+        },
+      }),
+  })
+  metrics.family(
+    'counter',
+    'owner_events_total',
+    'Events for owners of refused pods, by what came of them.',
+    'outcome',
+    () => events.counts,
+  )
+  return events
 }
 
 async function accessFor(choice: AccessChoice): Promise<KubeAccess> {

@@ -12,6 +12,7 @@ import { unsupportedContentType, unsupportedEncoding } from './http-errors.ts'
 import { createJudge, type Pending } from './judge.ts'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
+import type { OwnerEvents } from './owner-events.ts'
 import { type CertificatePair, secureContext } from './tls.ts'
 import { createWorkloadCheck, WORKLOAD_PATH } from './workloads.ts'
 
@@ -23,6 +24,8 @@ export interface WebhookParts {
   readonly lifecycle: Lifecycle
   readonly metrics: Metrics
   readonly log: Log
+  /** Tells the owners of pods that were refused, where there is a cluster to tell them in. */
+  readonly ownerEvents?: OwnerEvents
   /** Bytes of large reviews that may be in memory at once. */
   readonly largeBodiesInFlight?: number
 }

@@ -7,6 +7,7 @@ import { type AdmissionSettings, admit, admitAfterLookUp, type Decision } from '
 import { crashed, invalidJson, invalidReview, unavailable } from './http-errors.ts'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
+import type { OwnerEvents } from './owner-events.ts'
 import { parseJson } from './parse.ts'
 import { type Review, readReview } from './review.ts'
 
@@ -29,10 +30,12 @@ interface Judge {
   readonly refuse: Refuse
   readonly metrics: Metrics
   readonly log: Log
+  readonly ownerEvents?: OwnerEvents
 }
 
 /** Answers reviews, each of its own, in steps that all of them take together; see batch.ts for the reason. */
-export function createJudge({ admission, refuse, metrics, log }: Judge): (batch: readonly Pending[]) => void {
+export function createJudge(parts: Judge): (batch: readonly Pending[]) => void {
+  const { admission, refuse, metrics, log, ownerEvents } = parts
   const steps = [parse, decide, send, record]
   return (batch) => {
     const now = Date.now()
@@ -80,6 +83,7 @@ export function createJudge({ admission, refuse, metrics, log }: Judge): (batch:
     if (review === undefined || decision === undefined) return
     metrics.decided(decision, performance.now() - arrived)
     log.decided(review, decision)
+    if (decision.outcome?.kind === 'Denied') ownerEvents?.refused(review, decision.outcome.problems)
   }
 
   /** A failure is of one review: the API server lets the failure policy decide about its pod, and all others go on. */

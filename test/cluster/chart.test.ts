@@ -34,6 +34,8 @@ describe('objects', () => {
   const BASE = [
     'ClusterRole/credential-injector-controller',
     'ClusterRole/credential-injector-edit',
+    'ClusterRole/credential-injector-platform-admin',
+    'ClusterRole/credential-injector-platform-view',
     'ClusterRole/credential-injector-view',
     'ClusterRole/credential-injector-webhook',
     'ClusterRoleBinding/credential-injector-controller',
@@ -87,12 +89,14 @@ describe('objects', () => {
         ...SELF_MANAGED,
         crds: { enabled: false },
         workloadCheck: { enabled: false },
-        rbac: { aggregateToDefaultRoles: false },
+        rbac: { aggregateToDefaultRoles: false, platformRoles: false },
         priorityClass: { create: false },
         webhook: { podDisruptionBudget: { enabled: false } },
       },
       without(
         'ClusterRole/credential-injector-edit',
+        'ClusterRole/credential-injector-platform-admin',
+        'ClusterRole/credential-injector-platform-view',
         'ClusterRole/credential-injector-view',
         'CustomResourceDefinition/clustercredentials.run.ai',
         'CustomResourceDefinition/credentialpolicies.run.ai',
@@ -192,6 +196,7 @@ describe('rights', () => {
     'apps: replicasets: list,watch',
     'batch: jobs: list,watch',
     'core: secrets: get,list,watch',
+    'core: secrets: create,update,delete',
     'core: events: create,patch',
     'admissionregistration.k8s.io: mutatingwebhookconfigurations [credential-injector]: get,list,watch',
     'admissionregistration.k8s.io: mutatingwebhookconfigurations [credential-injector-policies]: get,list,watch,patch',
@@ -207,15 +212,29 @@ describe('rights', () => {
     ['in self-managed mode', SELF_MANAGED],
     ['in existing mode', EXISTING],
     ['with every option', EVERY_OPTION],
-  ])('of the webhook, %s: it reads credentials and namespaces, and nothing else', async (_, values) => {
-    const rendered = await render(values)
+  ])(
+    'of the webhook, %s: it reads credentials and namespaces, writes events, and nothing else',
+    async (_, values) => {
+      const rendered = await render(values)
+      expect(rules(rendered, 'ClusterRole', 'credential-injector-webhook')).toEqual([
+        READ,
+        NAMESPACES,
+        'core: events: create,patch',
+      ])
+      const bound = [...rendered.of('ClusterRoleBinding'), ...rendered.of('RoleBinding')].filter(
+        ({ subjects }) => subjects.some(({ name }: any) => name === 'credential-injector-webhook'),
+      )
+      expect(bound.map(({ roleRef }) => `${roleRef.kind}/${roleRef.name}`)).toEqual([
+        'ClusterRole/credential-injector-webhook',
+      ])
+    },
+  )
+
+  test('of the webhook that tells no owners: it only reads', async () => {
+    const rendered = await render({ webhook: { ownerEvents: false } })
     expect(rules(rendered, 'ClusterRole', 'credential-injector-webhook')).toEqual([READ, NAMESPACES])
-    const bound = [...rendered.of('ClusterRoleBinding'), ...rendered.of('RoleBinding')].filter(
-      ({ subjects }) => subjects.some(({ name }: any) => name === 'credential-injector-webhook'),
-    )
-    expect(bound.map(({ roleRef }) => `${roleRef.kind}/${roleRef.name}`)).toEqual([
-      'ClusterRole/credential-injector-webhook',
-    ])
+    const { containers } = rendered.one('Deployment', 'credential-injector-webhook').spec.template.spec
+    expect(readConfig(containers[0].args).ownerEvents).toBe(false)
   })
 
   test.each<[string, Values]>([
@@ -248,13 +267,19 @@ describe('rights', () => {
     ])
   })
 
-  test('of people: credentials of namespaces, with the roles that they have', async () => {
+  test('of people: credentials of namespaces, with the roles that they have; the cluster’s kinds, for who is bound to them', async () => {
     const rendered = await render({})
     expect(rules(rendered, 'ClusterRole', 'credential-injector-view')).toEqual([
       'run.ai: credentials: get,list,watch',
     ])
     expect(rules(rendered, 'ClusterRole', 'credential-injector-edit')).toEqual([
       'run.ai: credentials: create,update,patch,delete,deletecollection',
+    ])
+    expect(rules(rendered, 'ClusterRole', 'credential-injector-platform-view')).toEqual([
+      'run.ai: clustercredentials,credentialpolicies: get,list,watch',
+    ])
+    expect(rules(rendered, 'ClusterRole', 'credential-injector-platform-admin')).toEqual([
+      'run.ai: clustercredentials,credentialpolicies: get,list,watch,create,update,patch,delete,deletecollection',
     ])
   })
 
@@ -454,6 +479,17 @@ describe('pods', () => {
       expect(container[probe].httpGet).toEqual({ path, port: 'ops' })
   })
 
+  test('may be held to the API server by network policies, which let nothing else out', async () => {
+    const apiServer = [{ ipBlock: { cidr: '10.1.2.3/32' } }]
+    const rendered = await render({ networkPolicy: { enabled: true, apiServer } })
+    for (const name of ['webhook', 'controller']) {
+      const { policyTypes, egress } = rendered.one('NetworkPolicy', `credential-injector-${name}`).spec
+      expect(policyTypes).toEqual(['Ingress', 'Egress'])
+      const ports = [443, 6443].map((port) => ({ port, protocol: 'TCP' }))
+      expect(egress).toEqual([{ ports, to: apiServer }])
+    }
+  })
+
   test('are selected by what they carry, and by nothing that another component carries', async () => {
     const rendered = await render({ ...EVERY_OPTION })
     const labels = (name: string) => rendered.one('Deployment', name).spec.template.metadata.labels
@@ -557,7 +593,7 @@ describe('registration', () => {
         failurePolicy: 'Fail',
         matchPolicy: 'Equivalent',
         reinvocationPolicy: 'IfNeeded',
-        sideEffects: 'None',
+        sideEffects: 'NoneOnDryRun',
         timeoutSeconds: 5,
       },
     ])
@@ -576,7 +612,7 @@ describe('registration', () => {
       failurePolicy: 'Ignore',
       reinvocationPolicy: 'Never',
       timeoutSeconds: 12,
-      sideEffects: 'NoneOnDryRun',
+      sideEffects: 'None',
       matchPolicy: 'Exact',
       excludedNamespaces: ['monitoring', 'kube-system'],
       namespaceSelector: {
@@ -594,7 +630,7 @@ describe('registration', () => {
       failurePolicy: 'Ignore',
       reinvocationPolicy: 'Never',
       timeoutSeconds: 12,
-      sideEffects: 'NoneOnDryRun',
+      sideEffects: 'None',
       matchPolicy: 'Exact',
       namespaceSelector: {
         matchLabels: { credentials: 'on' },

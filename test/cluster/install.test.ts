@@ -123,7 +123,7 @@ describe.skipIf(reason)(
         expect({ failures, bare }).toEqual({ failures: [], bare: 0 })
         expect(await givenByPolicy()).toEqual(['wandb-secret'])
         await cluster.kubectl(['-n', 'team-a', 'delete', 'pods', '-l', 'steady=yes', '--wait=false'])
-      })
+      }, 600_000)
 
       test('the webhook’s own token is refused Secrets by the API server', async () => {
         const token = await cluster.tokenFor(`${OWN}-webhook`, OWN)

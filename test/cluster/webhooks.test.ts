@@ -38,3 +38,41 @@ test('webhooks of others change pods one after the other, and are asked again ab
   const asked = renamer.pods.slice(before).map(({ spec }) => spec.containers.length)
   expect(asked).toEqual([1, 2])
 })
+
+test('a server that the registered authority does not know is told nothing and not believed: the pod is refused', async () => {
+  const namespace = 'impostor'
+  await cluster.createNamespace(namespace)
+  const impostor = await startFakeWebhook(addsSidecar('evil'))
+  const configurations = '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations'
+  const configuration = {
+    metadata: { name: namespace },
+    webhooks: [
+      {
+        name: 'impostor.test.run.ai',
+        // Somebody's traffic to the webhook arrives elsewhere, where there is no certificate of that authority.
+        clientConfig: { url: impostor.url, caBundle: Buffer.from(cluster.caData).toString('base64') },
+        rules: [{ apiGroups: [''], apiVersions: ['v1'], operations: ['CREATE'], resources: ['pods'] }],
+        namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': namespace } },
+        admissionReviewVersions: ['v1'],
+        sideEffects: 'None',
+        failurePolicy: 'Fail',
+      },
+    ],
+  }
+  await cluster.client.create(configurations, configuration)
+  cleanups.push(() => cluster.client.delete(`${configurations}/${namespace}`), impostor.stop)
+  cleanups.push(() => cluster.client.delete(`/api/v1/namespaces/${namespace}`))
+
+  // The API server hears of the registration a moment later.
+  const create = () =>
+    cluster.client
+      .create(`/api/v1/namespaces/${namespace}/pods?dryRun=All`, {
+        metadata: { name: 'web' },
+        spec: { containers: [{ name: 'main', image: 'none' }] },
+      })
+      .then(() => 'created', String)
+  await expect
+    .poll(create, { timeout: 30_000 })
+    .toMatch(/failed calling webhook.*x509: certificate signed by unknown/)
+  expect(impostor.pods).toEqual([])
+})

@@ -1,5 +1,7 @@
 /** What the webhook answers, with status, headers and body, to everything that may arrive. */
+import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
+import { connect } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import { type Answer, type PostOptions, podAsking, reviewOf } from '../support/client.ts'
@@ -247,6 +249,22 @@ describe('too large and too much', () => {
     while ((await bytesInFlight(small)) > 0) await new Promise(setImmediate)
     await small.close()
   })
+})
+
+test.each(['TLSv1', 'TLSv1.1'] as const)('older TLS is refused: %s', async (maxVersion) => {
+  const { hostname, port } = new URL(webhook.url)
+  // The client would speak it: without this, its own library refuses.
+  const ciphers = 'DEFAULT@SECLEVEL=0'
+  const old = connect({
+    host: hostname,
+    port: Number(port),
+    ca: webhook.ca,
+    minVersion: 'TLSv1',
+    maxVersion,
+    ciphers,
+  })
+  await expect(once(old, 'secureConnect')).rejects.toThrow(/alert protocol version/)
+  await expectStillGood()
 })
 
 describe('what is not HTTP', () => {

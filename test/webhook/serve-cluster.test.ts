@@ -4,8 +4,9 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
+import { type ApiServerClient, apiServerClient, podAsking } from '../support/client.ts'
 import { type FakeApiServer, faults, startFakeApiServer } from '../support/fake-apiserver.ts'
-import { type Run, run, writeFolder } from '../support/server.ts'
+import { type Run, run, testCertificates, writeFolder } from '../support/server.ts'
 import { eventually } from '../support/webhook.ts'
 
 let server: FakeApiServer | undefined
@@ -102,6 +103,103 @@ describe('serve --kubeconfig', () => {
     expect(stdout()).toBe('')
     signal('SIGTERM')
     expect(await exited).toEqual({ code: 0, signal: null })
+  })
+})
+
+describe('the owner of a refused pod', () => {
+  const EVENTS = '/api/v1/namespaces/team/events'
+  const owner = {
+    apiVersion: 'apps/v1',
+    kind: 'ReplicaSet',
+    name: 'train-5d9',
+    uid: 'uid-1',
+    controller: true,
+  }
+  const pod = (credential: string) => {
+    const annotations = { 'credentials.run.ai/inject': credential }
+    return podAsking('', { generateName: 'train-5d9-', ownerReferences: [owner], annotations })
+  }
+  let client: ApiServerClient
+  let metrics: () => Promise<string>
+
+  const open = async (...flags: string[]) => {
+    server = await startFakeApiServer()
+    server.put('v1/namespaces', { metadata: { name: 'team' } })
+    const { folder, ca } = await testCertificates()
+    const tls = ['--tls-cert', join(folder, 'tls.crt'), '--tls-key', join(folder, 'tls.key')]
+    const { stdout } = start(kubeconfigOf(server), ...tls, '--shutdown-delay', '0', ...flags)
+    await eventually('ready', () => stdout().includes('Metrics:'))
+    client = apiServerClient({ url: /https:\S+/.exec(stdout())?.[0] as string, ca })
+    metrics = async () => (await fetch(/http:\S+metrics/.exec(stdout())?.[0] as string)).text()
+    return server
+  }
+  afterEach(() => client?.close())
+
+  test('gets one event, however often it is tried', async () => {
+    const { objects } = await open()
+    for (let tries = 0; tries < 20; tries++)
+      expect(await client.createPod(pod('nothing'), 'team')).toMatchObject({ allowed: false })
+    await client.createPod(pod('something-else'), 'team')
+    await eventually('two events', () => objects('v1/events').length === 2)
+
+    expect(objects('v1/events')[0]).toMatchObject({
+      type: 'Warning',
+      reason: 'CredentialNotFound',
+      message: expect.stringMatching(/^CredentialNotFound: .*nothing/),
+      metadata: { namespace: 'team', name: expect.stringMatching(/^train-5d9\.[0-9a-f]{16}$/) },
+      involvedObject: { kind: 'ReplicaSet', name: 'train-5d9', uid: 'uid-1', namespace: 'team' },
+      source: { component: 'credential-injector-webhook' },
+      count: 1,
+    })
+    await eventually('they are counted', async () =>
+      (await metrics()).includes('credential_injector_owner_events_total{outcome="sent"} 2\n'),
+    )
+    expect(await metrics()).toContain('credential_injector_owner_events_total{outcome="repeated"} 19\n')
+  })
+
+  test('is not told by a webhook that has no right to; pods are answered all the same', async () => {
+    const { fault } = await open()
+    for (let tries = 0; tries < 3; tries++)
+      fault('create', faults.status(403, 'Forbidden', { message: 'no right to create events' }), EVENTS)
+    for (let tries = 1; tries <= 3; tries++) {
+      expect(await client.createPod(pod('nothing'), 'team')).toMatchObject({ allowed: false })
+      await eventually('lost', async () =>
+        (await metrics()).includes(`credential_injector_owner_events_total{outcome="lost"} ${tries}\n`),
+      )
+    }
+    // Once a minute is enough.
+    const lines = await eventually('the log', () => {
+      const found = child?.log().filter(({ msg }) => String(msg).includes('an event for the owner'))
+      return found?.length && found
+    })
+    expect(lines).toMatchObject([
+      {
+        level: 'warn',
+        reason: 'CredentialNotFound',
+        namespace: 'team',
+        problem: 'no right to create events',
+      },
+    ])
+  })
+
+  test('is told nothing where that is switched off', async () => {
+    const { requests } = await open('--owner-events', 'false')
+    expect(await client.createPod(pod('nothing'), 'team')).toMatchObject({ allowed: false })
+    client.close()
+    child?.signal('SIGTERM')
+    await child?.exited
+    expect(requests.filter(({ verb }) => !['get', 'list', 'watch'].includes(verb))).toEqual([])
+  })
+
+  test('an API server that does not answer holds up neither reviews nor the end', async () => {
+    const { fault, received } = await open()
+    fault('create', () => {}, EVENTS)
+    for (let tries = 0; tries < 50; tries++)
+      expect(await client.createPod(pod(`nothing-${tries}`), 'team')).toMatchObject({ allowed: false })
+    await received(({ verb, path }) => verb === 'create' && path === EVENTS)
+    client.close()
+    child?.signal('SIGTERM')
+    expect(await child?.exited).toEqual({ code: 0, signal: null })
   })
 })
 

@@ -63,9 +63,14 @@ function templateArgs({
   ]
 }
 
+/** The text that the chart makes of these values, comments included; no cluster is asked. */
+export function renderText(values: Values = {}, rendering: Rendering = {}): Promise<string> {
+  return helm(templateArgs(rendering), values)
+}
+
 /** The objects that the chart makes of these values; no cluster is asked. */
 export async function render(values: Values = {}, rendering: Rendering = {}): Promise<Rendered> {
-  return new Rendered(parseObjects(await helm(templateArgs(rendering), values)))
+  return new Rendered(parseObjects(await renderText(values, rendering)))
 }
 
 /** What helm complains of, for values that it must refuse. */

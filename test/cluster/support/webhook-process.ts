@@ -8,11 +8,18 @@ import { paths } from '../kit/layout.ts'
 
 const NAME = 'credential-injector-webhook'
 
-/** What the webhook may read (its ClusterRole in the chart). */
+const READ = ['get', 'list', 'watch']
+
+/** What the webhook may do (its ClusterRole in the chart). */
 const RIGHTS = [
-  { apiGroups: ['run.ai'], resources: ['credentials', 'clustercredentials', 'credentialpolicies'] },
-  { apiGroups: [''], resources: ['namespaces'] },
-].map((rule) => ({ ...rule, verbs: ['get', 'list', 'watch'] }))
+  {
+    apiGroups: ['run.ai'],
+    resources: ['credentials', 'clustercredentials', 'credentialpolicies'],
+    verbs: READ,
+  },
+  { apiGroups: [''], resources: ['namespaces'], verbs: READ },
+  { apiGroups: [''], resources: ['events'], verbs: ['create', 'patch'] },
+]
 
 const RBAC = '/apis/rbac.authorization.k8s.io/v1'
 
@@ -98,7 +105,7 @@ export async function register(
         ],
         namespaceSelector: { matchLabels: { injected: 'yes' } },
         admissionReviewVersions: ['v1'],
-        sideEffects: 'None',
+        sideEffects: 'NoneOnDryRun',
         failurePolicy: 'Fail',
         reinvocationPolicy: 'IfNeeded',
         timeoutSeconds: 5,
