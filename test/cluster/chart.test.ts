@@ -28,9 +28,28 @@ test('helm lint has nothing to say but that there is no icon', async () => {
   expect(text).not.toMatch(/\[(WARNING|ERROR)\]/)
 })
 
+/** Names of policies, each with its binding. */
+const guards = (...ends: string[]) =>
+  ends.flatMap((end) => [
+    `ValidatingAdmissionPolicy/credential-injector-${end}`,
+    `ValidatingAdmissionPolicyBinding/credential-injector-${end}`,
+  ])
+const NOT_INJECTED = guards('guard-injected', 'guard-injected-cluster', 'guard-injected-own')
+
 const hashOf = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 8)
 
 describe('objects', () => {
+  const POLICIES = [
+    'enforced',
+    'enforced-cluster',
+    'fence-events',
+    'fence-secrets',
+    'fence-webhooks',
+    'fence-workloads',
+  ].flatMap((name) => [
+    `ValidatingAdmissionPolicy/credential-injector-${name}`,
+    `ValidatingAdmissionPolicyBinding/credential-injector-${name}`,
+  ])
   const BASE = [
     'ClusterRole/credential-injector-controller',
     'ClusterRole/credential-injector-edit',
@@ -55,6 +74,8 @@ describe('objects', () => {
     'Service/credential-injector-webhook',
     'ServiceAccount/credential-injector-controller',
     'ServiceAccount/credential-injector-webhook',
+    ...guards('guard-accounts', 'guard-accounts-cluster', 'guard-deletion', 'guard-names'),
+    ...POLICIES,
     'ValidatingWebhookConfiguration/credential-injector-workloads',
   ]
   const CERTIFICATES = [
@@ -69,6 +90,11 @@ describe('objects', () => {
     ['by default', {}, [...BASE, ...CERTIFICATES]],
     ['in self-managed mode', SELF_MANAGED, BASE],
     ['in existing mode', EXISTING, BASE],
+    [
+      'where the webhook may be missed',
+      { ...SELF_MANAGED, admission: { failurePolicy: 'Ignore' } },
+      [...BASE, ...NOT_INJECTED],
+    ],
     [
       'with every option',
       { ...SELF_MANAGED, ...EVERY_OPTION },
@@ -92,8 +118,17 @@ describe('objects', () => {
         rbac: { aggregateToDefaultRoles: false, platformRoles: false },
         priorityClass: { create: false },
         webhook: { podDisruptionBudget: { enabled: false } },
+        guards: {
+          allowedServiceAccounts: { enabled: false },
+          deletionOfUsed: { enabled: false },
+          names: { enabled: false },
+        },
+        enforcement: { enabled: false },
+        fences: { enabled: false },
       },
       without(
+        ...guards('guard-accounts', 'guard-accounts-cluster', 'guard-deletion', 'guard-names'),
+        ...POLICIES,
         'ClusterRole/credential-injector-edit',
         'ClusterRole/credential-injector-platform-admin',
         'ClusterRole/credential-injector-platform-view',
@@ -151,7 +186,7 @@ describe('objects', () => {
       { namespace: 'ns-1' },
     )
     const clusterWide =
-      /^(ClusterRole|ClusterRoleBinding|CustomResourceDefinition|PriorityClass|.*WebhookConfiguration)$/
+      /^(ClusterRole|ClusterRoleBinding|CustomResourceDefinition|PriorityClass|ValidatingAdmission.*|.*WebhookConfiguration)$/
     for (const { kind, metadata } of rendered.objects) {
       expect(metadata.labels, `${kind}/${metadata.name}`).toMatchObject({
         team: 'ml',
@@ -294,6 +329,86 @@ describe('rights', () => {
       ])
     for (const { rules } of [...rendered.of('ClusterRole'), ...rendered.of('Role')])
       expect(JSON.stringify(rules)).not.toContain('*')
+  })
+})
+
+describe('guards', () => {
+  test.each<[unknown, string, boolean]>([
+    ['auto', 'Fail', false],
+    ['auto', 'Ignore', true],
+    [true, 'Fail', true],
+    [false, 'Ignore', false],
+  ])('notInjected.enabled: %j with failurePolicy %s', async (enabled, failurePolicy, isThere) => {
+    const values = { ...SELF_MANAGED, admission: { failurePolicy }, guards: { notInjected: { enabled } } }
+    const names = (await render(values)).names()
+    expect(NOT_INJECTED.map((name) => names.includes(name))).toEqual(NOT_INJECTED.map(() => isThere))
+  })
+
+  test('what the webhook is not sent is not expected to be injected', async () => {
+    const condition = { name: 'not-mine', expression: "object.metadata.name != 'mine'" }
+    const rendered = await render({
+      ...SELF_MANAGED,
+      admission: {
+        failurePolicy: 'Ignore',
+        excludedNamespaces: ['apart'],
+        namespaceSelector: { matchLabels: { injected: 'yes' } },
+        objectSelector: { matchLabels: { managed: 'yes' } },
+        matchConditions: [condition],
+      },
+    })
+    const [webhook] = rendered.one('MutatingWebhookConfiguration').webhooks
+    const policies = rendered
+      .of('ValidatingAdmissionPolicy')
+      .filter(({ metadata }) => metadata.name.includes('guard-injected'))
+    expect(policies).toHaveLength(3)
+    for (const { spec } of policies) {
+      const { matchConstraints, matchConditions } = spec
+      expect(matchConstraints).toMatchObject({
+        namespaceSelector: webhook.namespaceSelector,
+        objectSelector: webhook.objectSelector,
+        matchPolicy: webhook.matchPolicy,
+        resourceRules: webhook.rules,
+      })
+      expect(matchConditions).toContainEqual(condition)
+    }
+  })
+})
+
+describe('the limits that the API server keeps', () => {
+  test('the fences hold for the controller’s own account, whatever the release is called', async () => {
+    const rendered = await render(SELF_MANAGED, { release: 'prod', namespace: 'ns-1' })
+    const account = rendered.one('ServiceAccount', 'prod-credential-injector-controller').metadata
+    const fences = rendered
+      .of('ValidatingAdmissionPolicy')
+      .filter(({ metadata }) => metadata.name.includes('-fence-'))
+    expect(fences).toHaveLength(4)
+    for (const { spec } of fences) {
+      expect(spec.failurePolicy).toBe('Fail')
+      expect(spec.matchConditions.map(({ expression }: any) => expression)).toEqual([
+        `request.userInfo.username == 'system:serviceaccount:${account.namespace}:${account.name}'`,
+      ])
+    }
+  })
+
+  test('without the right to restart workloads there is no fence around it', async () => {
+    const rendered = await render({ ...SELF_MANAGED, rotation: { restartWorkloads: false } })
+    expect(rendered.names().filter((name) => name.includes('fence-workloads'))).toEqual([])
+  })
+
+  test('finished pods are checked wherever the webhook may be asked, and nowhere else', async () => {
+    const rendered = await render({ ...SELF_MANAGED, admission: { excludedNamespaces: ['lab'] } })
+    const bindings = rendered
+      .of('ValidatingAdmissionPolicyBinding')
+      .filter(({ metadata }) => metadata.name.includes('-enforced'))
+    expect(bindings).toHaveLength(2)
+    for (const { spec } of bindings)
+      expect(spec.matchResources.namespaceSelector.matchExpressions).toEqual([
+        {
+          key: 'kubernetes.io/metadata.name',
+          operator: 'NotIn',
+          values: ['kube-system', 'kube-node-lease', 'kube-public', 'credential-injector', 'lab'],
+        },
+      ])
   })
 })
 

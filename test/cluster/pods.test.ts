@@ -9,11 +9,12 @@ import type { Pod } from '../../src/api/pod.ts'
 import { inject } from '../../src/inject/index.ts'
 import { KubeError } from '../../src/kube/client.ts'
 import { excludedNamespaces } from '../../src/store/memory.ts'
-import { everyContainer, type PodObject } from '../support/kubelet.ts'
+import type { PodObject } from '../support/kubelet.ts'
 import { whatWasLost } from '../support/preserved.ts'
 import { NAMESPACE, storeOf, type World, world } from '../support/worlds.ts'
 import { sharedCluster } from './kit/shared.ts'
-import { collection, ensureNamespace } from './support/objects.ts'
+import { ensureNamespace } from './support/objects.ts'
+import { fresh, sendable, tryPod } from './support/pods.ts'
 
 const PODS = 300
 const { client: kube } = sharedCluster()
@@ -58,38 +59,7 @@ async function check(given: World): Promise<'injected' | 'alone' | 'denied' | 'r
   return 'injected'
 }
 
-async function created(pod: PodObject): Promise<PodObject | KubeError> {
-  try {
-    return await kube.create<PodObject>(`${collection('Pod', NAMESPACE)}?dryRun=All`, pod)
-  } catch (error) {
-    if (error instanceof KubeError && error.status >= 400 && error.status < 500) return error
-    throw error
-  }
-}
-
-/** Without fields that are not in today's API: real servers prune them, and the properties have them for tomorrow's. */
-function sendable(pod: PodObject): PodObject {
-  const copy = structuredClone(pod)
-  delete copy.metadata?.futureMeta
-  delete copy.spec.futureSpec
-  for (const container of everyContainer(copy)) {
-    delete container.futureContainer
-    // The model does not mind, but servers want an emptyDir there.
-    for (const { valueFrom } of container.env ?? [])
-      if (valueFrom?.fileKeyRef) valueFrom.fileKeyRef.volumeName = 'files'
-  }
-  copy.spec.volumes = [...(copy.spec.volumes ?? []), { name: 'files', emptyDir: {} }]
-  return copy
-}
-
-/** As a client would send it: without what the server made for the first one. */
-function fresh(pod: PodObject): PodObject {
-  const copy = structuredClone(pod)
-  for (const field of ['uid', 'resourceVersion', 'creationTimestamp', 'managedFields'])
-    delete (copy.metadata as Record<string, unknown>)[field]
-  delete copy.status
-  return copy
-}
+const created = (pod: PodObject) => tryPod(kube, NAMESPACE, pod)
 
 /** Without what differs between two creations of one pod. */
 function comparable(pod: PodObject): PodObject {

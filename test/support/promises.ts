@@ -64,6 +64,29 @@ export function promisesBroken(world: World, after: PodObject, outcome: Outcome)
   return broken
 }
 
+/** The same for what policies with `Enforce` give, of a pod that anything may have happened to. */
+export function enforcedPromisesBroken(world: World, after: PodObject): string[] {
+  const { enforced } = requestOf({ ...world, pod: after })
+  const now = observe(after, world.content)
+  const broken: string[] = []
+  for (const container of everyContainer(after)) {
+    const view = now.containers[container.name] as ContainerView
+    const fail = (sentence: string) => broken.push(`${container.name}: ${sentence}`)
+    // One that does not start has escaped nothing.
+    if (view.waits.length > 0) continue
+    checkEnforcedVariables({ enforced, content: world.content, now: view, fail })
+    checkWantedFiles(
+      enforced.flatMap((claim) => filesOf(claim, world.content)),
+      view,
+      fail,
+    )
+  }
+  for (const { name, spec, secret } of enforced)
+    if (spec.type === 'dockerRegistry' && !now.imagePullSecrets.includes(secret))
+      broken.push(`the pull secret of ${name} is missing`)
+  return broken
+}
+
 interface Check {
   world: World
   container: ContainerObject
@@ -158,7 +181,12 @@ function allGiven(claims: Claim[], content: NamespaceContent): Map<string, Given
   return all
 }
 
-function checkEnforcedVariables({ enforced, content, now, fail }: Check): void {
+function checkEnforcedVariables({
+  enforced,
+  content,
+  now,
+  fail,
+}: Pick<Check, 'enforced' | 'content' | 'now' | 'fail'>): void {
   for (const [name, values] of allGiven(enforced, content))
     if (!waitsFor(values) && !values.some(({ value }) => value === now.env[name]))
       fail(`${name} is ${now.env[name]}, against an enforced policy`)
@@ -281,12 +309,15 @@ function filesOf({ spec, secret, path }: Claim, content: NamespaceContent): Give
   })
 }
 
+function checkWantedFiles(wanted: GivenFile[], now: ContainerView, fail: Check['fail']): void {
+  for (const { path, content } of wanted)
+    if (now.files[path]?.content !== content) fail(`${path} is ${now.files[path]?.content ?? 'missing'}`)
+}
+
 function checkFiles(check: Check): void {
   const { enforced, named, defaults, content, now, fail } = check
   const wanted = [...enforced, ...named].flatMap((claim) => filesOf(claim, content))
-  for (const file of wanted)
-    if (now.files[file.path]?.content !== file.content)
-      fail(`${file.path} is ${now.files[file.path]?.content ?? 'missing'}`)
+  checkWantedFiles(wanted, now, fail)
   const present = defaults.filter((claim) => {
     const missing = filesOf(claim, content).filter((file) => now.files[file.path]?.content !== file.content)
     const leftOut = check.leftOut(claim.name)

@@ -34,6 +34,20 @@ have 63 characters, begins with a letter and has no dot; release names have none
 {{ include "credential-injector.fullname" . }}-policies
 {{- end }}
 
+{{/* The checks of finished pods. */}}
+{{- define "credential-injector.enforcement.credentials.name" -}}
+{{ include "credential-injector.fullname" . }}-enforced
+{{- end }}
+
+{{- define "credential-injector.enforcement.clustercredentials.name" -}}
+{{ include "credential-injector.fullname" . }}-enforced-cluster
+{{- end }}
+
+{{/* Takes (list context what). */}}
+{{- define "credential-injector.fences.name" -}}
+{{ include "credential-injector.fullname" (index . 0) }}-fence-{{ index . 1 }}
+{{- end }}
+
 {{/* The Secret with the CA; the Certificate that fills it has the same name. */}}
 {{- define "credential-injector.ca.name" -}}
 {{ include "credential-injector.fullname" . }}-ca

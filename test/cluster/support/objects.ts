@@ -20,7 +20,10 @@ const PLURALS: Readonly<Record<string, string>> = {
   CustomResourceDefinition: '/apis/apiextensions.k8s.io/v1/customresourcedefinitions',
   MutatingWebhookConfiguration: '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations',
   ValidatingWebhookConfiguration: '/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations',
+  Event: '/api/v1/namespaces/{}/events',
   Deployment: '/apis/apps/v1/namespaces/{}/deployments',
+  StatefulSet: '/apis/apps/v1/namespaces/{}/statefulsets',
+  DaemonSet: '/apis/apps/v1/namespaces/{}/daemonsets',
   Job: '/apis/batch/v1/namespaces/{}/jobs',
 }
 
