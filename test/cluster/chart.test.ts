@@ -356,7 +356,7 @@ describe('guards', () => {
         matchConditions: [condition],
       },
     })
-    const [webhook] = rendered.one('MutatingWebhookConfiguration').webhooks
+    const [webhook] = rendered.one('MutatingWebhookConfiguration', 'credential-injector').webhooks
     const policies = rendered
       .of('ValidatingAdmissionPolicy')
       .filter(({ metadata }) => metadata.name.includes('guard-injected'))
