@@ -131,6 +131,7 @@ const DEFINITIONS: Readonly<Record<Kind, Definition>> = {
         jsonPath: '.status.injectedPods',
         description: 'Pods that have credentials for its sake.',
       },
+      { ...READY, description: 'Whether the API server sends its pods to the webhook.' },
       AGE,
     ],
   },

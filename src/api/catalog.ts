@@ -1,3 +1,4 @@
+import type { PolicyRevision, SentBy } from './policy-path.ts'
 import type { CredentialPolicySpec, CredentialSpec } from './schema.ts'
 
 /** A credential as the engine sees it: resolved to a secret of the pod's own namespace. Never holds a value of that secret. */
@@ -25,6 +26,8 @@ export type Lookup = Credential | BrokenCredential | undefined
 export interface Policy {
   readonly name: string
   readonly spec: CredentialPolicySpec
+  /** Undefined where there is no such thing, as in a folder. */
+  readonly revision?: PolicyRevision
 }
 
 /** A Secret that some credential of the namespace names. */
@@ -71,15 +74,16 @@ export interface DirectReads {
   knowsNamespace(namespace: string): boolean
   /**
    * Asks for names that the namespace's view does not have, and for the namespace if it is not known. Undefined if there is
-   * nothing to ask: the answers are known already. Never rejects; afterwards the store knows what was found.
+   * nothing to ask: the answers are known already. Never rejects; afterwards the store knows what was found. `sentBy` asks
+   * for that policy and for the namespace in any case: what is known of them is too old.
    */
-  lookUp(namespace: string, names: readonly WantedName[]): Promise<LookedUp> | undefined
+  lookUp(namespace: string, names: readonly WantedName[], sentBy?: SentBy): Promise<LookedUp> | undefined
 }
 
 /** What could not be found out. */
 export interface LookedUp {
   /** For `NamespaceView.unchecked`. */
   readonly unchecked: ReadonlyMap<string, string>
-  /** Why the labels of the namespace, by which policies select it, are not known; undefined if they are. */
-  readonly namespaceUnchecked: string | undefined
+  /** Why it is not known which policies hold in the namespace, by its labels or their own; undefined if it is. */
+  readonly policiesUnchecked: string | undefined
 }

@@ -4,6 +4,7 @@ import {
   type CertificateFlags,
   type CertificateSettings,
   certificateSettings,
+  objectName,
 } from '../controller/certificates/settings.ts'
 import {
   addRotationFlags,
@@ -41,11 +42,15 @@ export interface ControllerConfig {
   /** How to look after the webhook's certificates; undefined when somebody else does. */
   readonly certificates: CertificateSettings | undefined
   readonly rotation: RotationSettings
+  /** Names of the webhook configurations for policies, and for annotated pods. */
+  readonly configurations: { readonly policies: string; readonly pods: string }
 }
 
 interface Flags extends CommonFlags, CertificateFlags, RotationFlags {
   leaderElect: boolean
   leaseDuration: number
+  policiesConfiguration: string
+  podsConfiguration: string
 }
 
 /**
@@ -67,6 +72,7 @@ export function readControllerConfig(argv: readonly string[]): ControllerConfig 
     logLevel,
     certificates: certificatesOf(flags),
     rotation: rotationSettings(flags),
+    configurations: { policies: flags.policiesConfiguration, pods: flags.podsConfiguration },
   })
 }
 
@@ -102,6 +108,24 @@ function commandLine(): Command {
       )
         .argParser(leaseSeconds)
         .default(15),
+    )
+    .addOption(
+      variable(
+        '--policies-configuration <name>',
+        'POLICIES_CONFIGURATION',
+        'MutatingWebhookConfiguration that gets an entry for each CredentialPolicy',
+      )
+        .argParser(objectName)
+        .default('credential-injector-policies'),
+    )
+    .addOption(
+      variable(
+        '--pods-configuration <name>',
+        'PODS_CONFIGURATION',
+        'MutatingWebhookConfiguration for annotated pods: how the entries of policies reach the webhook',
+      )
+        .argParser(objectName)
+        .default('credential-injector'),
     )
     .allowExcessArguments(false)
   return addRotationFlags(addCertificateFlags(addCommonFlags(command)), trueOrFalse)

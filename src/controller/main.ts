@@ -17,6 +17,7 @@ import { createCopiesDuty } from './copies/duty.ts'
 import { createCopyMetrics } from './copies/metrics.ts'
 import type { Duty, DutyParts } from './duties.ts'
 import { type ControllerMetrics, createControllerMetrics } from './metrics.ts'
+import { createPolicyDuty } from './policies/index.ts'
 import { createRotationDuty, type RotationDuty } from './rotation/duty.ts'
 import { watchStale } from './rotation/stale.ts'
 import { countCredentials, createStatusDuty, type StatusDuty } from './status/duty.ts'
@@ -62,9 +63,16 @@ async function control(config: ControllerConfig): Promise<void> {
   status.learnFrom(usage)
   watched.subscribe({ credential: status.changed })
   measure(parts, status)
+  const policies = createPolicyDuty(parts, {
+    ...config.configurations,
+    managesBundles: managesBundles(config),
+    tellCredential: status.changed,
+  })
+  status.learnFrom(policies)
   /** Everything that is done while leading. */
   const duties: Duty[] = [
     status,
+    policies,
     copiesDuty(parts, status),
     rotationDuty(config, parts, usage),
     ...(await certificateDuties(config, parts)),
@@ -219,6 +227,10 @@ function rotationDuty(
   const stale = watchStale({ watched, missedBy, onChange: (workload) => duty.changed(workload) })
   const duty: RotationDuty = createRotationDuty(parts, stale, rotation)
   return duty
+}
+
+function managesBundles({ certificates, configurations }: ControllerConfig): boolean {
+  return certificates?.mutatingConfigurations.includes(configurations.policies) ?? false
 }
 
 function measure({ metrics, watched, isLeading }: DutyParts, status: StatusDuty): void {

@@ -1,9 +1,10 @@
 import type { Store } from '../api/catalog.ts'
+import type { PolicyRevision } from '../api/policy-path.ts'
 import type { CredentialStatus } from '../api/status.ts'
 import { type KubeClient, KubeError, type KubeObject } from '../kube/client.ts'
 import { type Clock, SYSTEM_CLOCK } from '../kube/clock.ts'
 import { type Reflector, startReflector, type Trouble } from '../kube/reflector.ts'
-import { type ClusterReads, createDirectReads } from './direct-reads.ts'
+import { type ClusterReads, createDirectReads, PLURALS } from './direct-reads.ts'
 import { type Fields, offerOf, readerFor } from './kinds.ts'
 import { type CatalogCounts, copyName, createMemoryStore } from './memory.ts'
 import type { BrokenObject, CatalogObject, Observed, UsableObject } from './objects.ts'
@@ -52,17 +53,10 @@ export interface ClusterOptions {
 
 export type FollowedKind = keyof typeof PLURALS
 
-const PLURALS = {
-  Credential: 'credentials',
-  ClusterCredential: 'clustercredentials',
-  CredentialPolicy: 'credentialpolicies',
-  Namespace: 'namespaces',
-} as const
-
 export const FOLLOWED_KINDS = Object.keys(PLURALS) as FollowedKind[]
 
 /** What is remembered of an object. */
-type Kept = CatalogObject | UnusablePolicy
+export type Kept = CatalogObject | UnusablePolicy
 
 /** A policy that cannot be read is not in effect. */
 interface UnusablePolicy {
@@ -165,7 +159,8 @@ function isSame(a: Kept, b: Kept): boolean {
 
 // ---- What is kept of an object ---------------------------------------------------------------------------------------
 
-function keep(kind: FollowedKind, { metadata, spec, status }: Source): Kept {
+/** The part of an object that matters to who gets what, read as the schema has it. */
+export function keep(kind: FollowedKind, { metadata, spec, status }: Source): Kept {
   const { name, namespace } = metadata
   if (kind === 'Namespace') return { kind, name, labels: metadata.labels ?? {} }
   const manifest: Fields = { apiVersion: 'run.ai/v1', kind, metadata: { name, namespace }, spec }
@@ -186,6 +181,7 @@ function keep(kind: FollowedKind, { metadata, spec, status }: Source): Kept {
 }
 
 function withStatus(object: UsableObject, metadata: Source['metadata'], status: Source['status']): Kept {
+  if (object.kind === 'CredentialPolicy') return { ...object, ...revisionIn(metadata) }
   if (object.kind !== 'Credential' && object.kind !== 'ClusterCredential') return object
   const observed = observedIn(metadata.generation, status)
   if (object.kind === 'Credential' || observed.notReady === undefined) return { ...object, observed }
@@ -195,6 +191,10 @@ function withStatus(object: UsableObject, metadata: Source['metadata'], status: 
     `Secret ${copyName(object.name)}`,
   )
   return { ...object, observed: { ...observed, notReady } }
+}
+
+function revisionIn({ uid, generation }: Source['metadata']): { revision?: PolicyRevision } {
+  return uid === undefined || generation === undefined ? {} : { revision: { uid, generation } }
 }
 
 /** One for all that have no status yet, which is nothing to warn about: the controller will see to it. */

@@ -1,10 +1,11 @@
 import type { DirectReads, LookedUp, WantedName } from '../api/catalog.ts'
+import { policyPath, type SentBy } from '../api/policy-path.ts'
 import { type KubeClient, KubeError, type KubeObject } from '../kube/client.ts'
 import { type Clock, SYSTEM_CLOCK } from '../kube/clock.ts'
 import { keyOf, type ObjectRef } from './objects.ts'
 
 /** What may be asked for. */
-type Target = ObjectRef & { readonly kind: 'Credential' | 'ClusterCredential' | 'Namespace' }
+type Target = ObjectRef & { readonly kind: keyof typeof PLURALS }
 
 interface Settings {
   readonly client: Pick<KubeClient, 'get'>
@@ -61,8 +62,11 @@ export function createDirectReads(settings: Settings): ClusterReads {
     counts,
     forget: (target) => void absences.delete(keyOf(target)),
     knowsNamespace: (namespace) => isSettled({ kind: 'Namespace', name: namespace }),
-    lookUp(namespace, names) {
-      const questions = questionsFor(namespace, names)
+    lookUp(namespace, names, sentBy) {
+      const questions = [
+        ...questionsFor(namespace, names),
+        ...(sentBy ? policyQuestions(namespace, sentBy) : []),
+      ]
       return questions.length === 0 ? undefined : askAll(questions)
     },
   }
@@ -71,8 +75,10 @@ export function createDirectReads(settings: Settings): ClusterReads {
 
   interface Question {
     readonly target: Target
-    /** The names, as written, that the answer is for; none for the namespace. */
+    /** The names, as written, that the answer is for; none for the namespace and policies. */
     readonly written?: string
+    /** What is known already does not count: the API server has acted by what came after it. */
+    readonly since?: string
   }
 
   function questionsFor(namespace: string, names: readonly WantedName[]): Question[] {
@@ -84,6 +90,14 @@ export function createDirectReads(settings: Settings): ClusterReads {
     })
     const all = [{ target: { kind: 'Namespace', name: namespace } as const }, ...questions]
     return all.filter(({ target }) => !isSettled(target))
+  }
+
+  function policyQuestions(namespace: string, sentBy: SentBy): Question[] {
+    const since = policyPath(sentBy)
+    return [
+      { target: { kind: 'CredentialPolicy', name: sentBy.policy }, since },
+      { target: { kind: 'Namespace', name: namespace }, since },
+    ]
   }
 
   function isSettled(target: Target): boolean {
@@ -100,24 +114,25 @@ export function createDirectReads(settings: Settings): ClusterReads {
 
   async function askAll(questions: readonly Question[]): Promise<LookedUp> {
     const unchecked = new Map<string, string>()
-    let namespaceUnchecked: string | undefined
+    let policiesUnchecked: string | undefined
     await Promise.all(
-      questions.map(async ({ target, written }) => {
-        const problem = await askOnce(target)
+      questions.map(async ({ target, written, since }) => {
+        const problem = await askOnce(target, since)
         if (problem === undefined) return
         if (written !== undefined) unchecked.set(written, problem)
-        else if (labelsMatter())
-          namespaceUnchecked = `namespace ${target.name} could not be looked up: ${problem}`
+        else if (since !== undefined || labelsMatter())
+          policiesUnchecked = `${NOUNS[target.kind]} ${target.name} could not be looked up: ${problem}`
       }),
     )
-    return { unchecked, namespaceUnchecked }
+    return { unchecked, policiesUnchecked }
   }
 
   // ---- Asking ----
 
   /** Many pods of one workload ask for the same at once. Resolves with why it could not be found out, if so. */
-  function askOnce(target: Target): Promise<string | undefined> {
-    const key = keyOf(target)
+  function askOnce(target: Target, since = ''): Promise<string | undefined> {
+    // A question that was asked before that may have been answered before it, too.
+    const key = keyOf(target) + since
     const asked = underWay.get(key)
     if (asked) return asked
     if (turns.length >= limits.waiting) {
@@ -158,6 +173,8 @@ export function createDirectReads(settings: Settings): ClusterReads {
 
   function absent(target: Target): void {
     counts.absent++
+    // Only the API server knows whether there is one by now, and only who was sent by it asks.
+    if (target.kind === 'CredentialPolicy') return
     const key = keyOf(target)
     absences.delete(key)
     absences.set(key, clock.now() + limits.absence)
@@ -166,10 +183,23 @@ export function createDirectReads(settings: Settings): ClusterReads {
 }
 
 function pathOf({ kind, namespace, name }: Target): string {
-  if (kind === 'Namespace') return `/api/v1/namespaces/${name}`
-  if (kind === 'ClusterCredential') return `/apis/run.ai/v1/clustercredentials/${name}`
-  return `/apis/run.ai/v1/namespaces/${namespace}/credentials/${name}`
+  const place = namespace === undefined ? '' : `/namespaces/${namespace}`
+  return `/${kind === 'Namespace' ? 'api' : 'apis/run.ai'}/v1${place}/${PLURALS[kind]}/${name}`
 }
+
+export const PLURALS = {
+  Credential: 'credentials',
+  ClusterCredential: 'clustercredentials',
+  CredentialPolicy: 'credentialpolicies',
+  Namespace: 'namespaces',
+} as const
+
+const NOUNS = {
+  Credential: 'credential',
+  ClusterCredential: 'ClusterCredential',
+  CredentialPolicy: 'policy',
+  Namespace: 'namespace',
+} as const
 
 function acceptFor({ kind }: Target): string | undefined {
   return kind === 'Namespace' ? 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1' : undefined

@@ -1,6 +1,6 @@
 import type { Credential, KnownSecret, Lookup, NamespaceView, Policy, Store } from '../api/catalog.ts'
 import { MOST_KEYS, notReadyReason } from '../api/readiness.ts'
-import type { CredentialPolicySpec, CredentialSpec } from '../api/schema.ts'
+import type { CredentialSpec } from '../api/schema.ts'
 import { matchesSelector } from '../api/selector.ts'
 import type { BrokenObject, CatalogObject, ObjectRef, SecretObject, UsableObject } from './objects.ts'
 
@@ -81,7 +81,7 @@ const MOST_VIEWS = 2000
 interface Contents {
   readonly namespaces: Map<string, NamespaceContents>
   readonly clusterCredentials: Map<string, UsableClusterCredential | BrokenObject>
-  readonly policies: Map<string, CredentialPolicySpec>
+  readonly policies: Map<string, Policy>
 }
 
 type UsableCredential = Extract<UsableObject, { kind: 'Credential' }>
@@ -97,7 +97,8 @@ function store(contents: Contents, object: CatalogObject): void {
   if (object.kind === 'ClusterCredential') {
     contents.clusterCredentials.set(object.name, object as UsableClusterCredential | BrokenObject)
   } else if (object.kind === 'CredentialPolicy') {
-    contents.policies.set(object.name, object.spec)
+    const { name, spec, revision } = object
+    contents.policies.set(name, { name, spec, revision })
   } else if (object.kind === 'Namespace') {
     namespaceFor(contents, object.name).labels = object.labels
   } else if (object.kind === 'Secret') {
@@ -185,7 +186,7 @@ function shareable({ namespaces, clusterCredentials, policies }: Contents, owner
       const found = credentialOf(object, copyName(name), secrets?.get(object.spec.secretRef.name))
       return { name, offered, isShown: true, found, failed }
     }),
-    policies: [...policies].sort(byName).map(([name, spec]) => ({ name, spec })),
+    policies: [...policies].sort(byName).map(([, policy]) => policy),
   }
 }
 

@@ -1,3 +1,4 @@
+import type { PolicyRevision } from '../api/policy-path.ts'
 import type {
   ClusterCredentialSpec,
   CredentialPolicySpec,
@@ -23,7 +24,12 @@ export type UsableObject =
       readonly spec: ClusterCredentialSpec
       readonly observed?: Observed
     }
-  | { readonly kind: 'CredentialPolicy'; readonly name: string; readonly spec: CredentialPolicySpec }
+  | {
+      readonly kind: 'CredentialPolicy'
+      readonly name: string
+      readonly spec: CredentialPolicySpec
+      readonly revision?: PolicyRevision
+    }
   | { readonly kind: 'Namespace'; readonly name: string; readonly labels: Readonly<Record<string, string>> }
   | SecretObject
 

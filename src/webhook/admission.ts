@@ -1,4 +1,5 @@
 import type { DirectReads, LookedUp, NamespaceView, Store } from '../api/catalog.ts'
+import { isUpTo, type SentBy } from '../api/policy-path.ts'
 import type { LeftAloneReason } from '../api/reasons.ts'
 import {
   type InjectedCredential,
@@ -48,13 +49,15 @@ export interface Undecidable {
 
 /**
  * Answers a review. Pure and synchronous, but it may change the parsed pod, which nobody needs afterwards.
- * `now` in milliseconds since 1970. Throws only if the engine has a bug.
+ * `now` in milliseconds since 1970; `sentBy` where it was sent for the sake of a policy. Throws only if the engine has a bug.
  */
 export function admit(
   review: Review,
-  { store, reads, excludedNamespaces }: AdmissionSettings,
+  settings: AdmissionSettings,
   now: number,
+  sentBy?: SentBy,
 ): Decision | BadPod | Undecided {
+  const { store, reads, excludedNamespaces } = settings
   if (!review.createsPod) return { body: allow(review, NOT_A_POD_CREATE), outcome: undefined }
   const badPod = podShapeProblem(review.object)
   if (badPod !== undefined) return { badPod: `Expected a pod that follows the Kubernetes API: ${badPod}.` }
@@ -62,20 +65,35 @@ export function admit(
   // The namespace is the request's, never the pod's: whoever writes the pod must not choose whose credentials it gets.
   const view = store.view(review.namespace)
   const outcome = inject({ pod: review.object, view, excludedNamespaces, now })
-  const lookingUp = reads && lookUpFor(review, outcome, view, reads)
+  if (reads === undefined || isSettled(outcome)) return decisionOn(review, outcome, view)
+  const isBehind = sentBy !== undefined && !knows(view, sentBy)
+  const lookingUp = isBehind
+    ? lookUpPolicy(review, settings, reads, now, sentBy)
+    : lookUpFor(review, outcome, view, reads)
   return lookingUp ? { lookingUp } : decisionOn(review, outcome, view)
+}
+
+function isSettled(outcome: Outcome): boolean {
+  return (
+    outcome.kind === 'LeftAlone' && (outcome.reason === 'MirrorPod' || outcome.reason === 'ExcludedNamespace')
+  )
+}
+
+/** Whether the policy is known as the API server knew it, and to hold in the namespace, as the API server has found. */
+function knows({ policies }: NamespaceView, { policy, revision }: SentBy): boolean {
+  return policies.some(({ name, revision: known }) => name === policy && isUpTo(known, revision))
 }
 
 /** The same once more, after the looking up. There is no third time: what could not be found out is said. */
 export function admitAfterLookUp(
   review: Review,
   { store, excludedNamespaces }: AdmissionSettings,
-  { unchecked, namespaceUnchecked }: LookedUp,
+  { unchecked, policiesUnchecked }: LookedUp,
   now: number,
 ): Decision | Undecidable {
   const view = { ...store.view(review.namespace), unchecked }
-  // Without the namespace's labels nobody knows which policies hold in it, and an enforced one must not be left out.
-  if (namespaceUnchecked !== undefined) return { unavailable: namespaceUnchecked }
+  // While nobody knows which policies hold in the namespace, an enforced one could be left out.
+  if (policiesUnchecked !== undefined) return { unavailable: policiesUnchecked }
   return decisionOn(review, inject({ pod: review.object, view, excludedNamespaces, now }), view)
 }
 
@@ -85,13 +103,28 @@ function lookUpFor(
   view: NamespaceView,
   reads: DirectReads,
 ): Promise<LookedUp> | undefined {
-  const isSettled =
-    outcome.kind === 'LeftAlone' && (outcome.reason === 'MirrorPod' || outcome.reason === 'ExcludedNamespace')
-  if (isSettled) return undefined
   const names = namesMissing(outcome, object, view)
   if (names.length === 0 && reads.knowsNamespace(namespace)) return undefined
   return reads.lookUp(namespace, names)
 }
+
+/** The policy may be as new as the credentials that it names. */
+async function lookUpPolicy(
+  review: Review,
+  { store, excludedNamespaces }: AdmissionSettings,
+  reads: DirectReads,
+  now: number,
+  sentBy: SentBy,
+): Promise<LookedUp> {
+  const found = (await reads.lookUp(review.namespace, [], sentBy)) ?? NOTHING_UNCHECKED
+  const view = store.view(review.namespace)
+  const outcome = inject({ pod: review.object, view, excludedNamespaces, now })
+  const names = namesMissing(outcome, review.object, view)
+  if (found.policiesUnchecked !== undefined || names.length === 0) return found
+  return reads.lookUp(review.namespace, names) ?? found
+}
+
+const NOTHING_UNCHECKED: LookedUp = { unchecked: new Map(), policiesUnchecked: undefined }
 
 function decisionOn(review: Review, outcome: Outcome, view: NamespaceView): Decision {
   switch (outcome.kind) {

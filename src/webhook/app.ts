@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { type FastifyInstance, fastify } from 'fastify'
+import { POLICY_PATH, sentBy } from '../api/policy-path.ts'
 import { addErrorAnswers, createRefuse, ERROR_SETTINGS, type Refuse } from '../process/errors.ts'
 import { addHealthRoutes, HEALTH_ROUTES } from '../process/health.ts'
 import type { HttpError } from '../process/http-errors.ts'
@@ -29,7 +30,7 @@ export interface WebhookParts {
   readonly largeBodiesInFlight?: number
 }
 
-/** The HTTPS server that API servers call: `POST /mutate/pods`, `POST /check/workloads`, `/healthz`, `/readyz`. Built, not listening. */
+/** The HTTPS server that API servers call: `POST /mutate/pods` (and below it for each policy), `POST /check/workloads`, `/healthz`, `/readyz`. Built, not listening. */
 export function buildWebhook(parts: WebhookParts): FastifyInstance {
   const https = { ...TLS_SETTINGS, ...secureContext(parts.certificate) }
   const app = fastify({ ...HTTP_SETTINGS, https }) as unknown as FastifyInstance
@@ -76,7 +77,8 @@ const HTTP_SETTINGS = {
   // There is no proxy in front; X-Forwarded-* is what any client may write.
   trustProxy: false,
   // Nothing reads the query: it holds the client's own deadline.
-  routerOptions: { querystringParser: () => NO_QUERY },
+  // Names of policies may be as long as names of objects.
+  routerOptions: { querystringParser: () => NO_QUERY, maxParamLength: 253 },
   // What the process does is logged by the code that decides it, one line for each decision.
   logger: false,
   ...ERROR_SETTINGS,
@@ -97,6 +99,7 @@ function addReviewRoutes(app: FastifyInstance, parts: WebhookParts, refuse: Refu
   const judge = createJudge({ ...parts, refuse })
   const answer = inBatches(({ body }: Pending) => body.length, BATCH_BYTES, judge)
   addReviewRoute(app, REVIEW_PATH, budget, refuse, answer)
+  addReviewRoute(app, REVIEW_PATH + POLICY_PATH, budget, refuse, answer)
   // One by one: people apply workloads, and what controllers make of them is skipped.
   const check = createWorkloadCheck({ ...parts, refuse })
   addReviewRoute(app, WORKLOAD_PATH, budget, refuse, ({ body, reply, release }) => {
@@ -118,10 +121,11 @@ function addReviewRoute(
   app.post(path, (request, reply) => {
     const problem = headersProblem(request.headers)
     if (problem) return refuse(reply, problem)
+    const by = sentBy(request.params as Record<string, string>)
     readBody(
       request.raw,
       budget,
-      (body, release) => answer({ body, reply, release, arrived: performance.now() }),
+      (body, release) => answer({ body, reply, release, arrived: performance.now(), sentBy: by }),
       (error) => refuse(reply, error),
     )
   })

@@ -1,5 +1,6 @@
 import type { FastifyReply } from 'fastify'
 import type { LookedUp } from '../api/catalog.ts'
+import type { SentBy } from '../api/policy-path.ts'
 import type { Refuse } from '../process/errors.ts'
 import type { HttpError } from '../process/http-errors.ts'
 import { type AdmissionSettings, admit, admitAfterLookUp, type Decision } from './admission.ts'
@@ -18,6 +19,8 @@ export interface Pending {
   readonly release: () => void
   /** `performance.now()` when the last byte came. */
   readonly arrived: number
+  /** The policy that it was sent for; undefined if it was sent for its annotations. */
+  readonly sentBy?: SentBy
   review?: Review
   decision?: Decision
 }
@@ -50,14 +53,17 @@ export function createJudge(parts: Judge): (batch: readonly Pending[]) => void {
 
   function decide(pending: Pending, now: number): void {
     if (pending.review === undefined) return
-    const decision = admit(pending.review, admission, now)
+    const decision = admit(pending.review, admission, now, pending.sentBy)
     if ('badPod' in decision) refuse(pending.reply, invalidReview(decision.badPod))
     else if ('lookingUp' in decision) void decideLater(pending, decision.lookingUp)
     else pending.decision = decision
   }
 
   async function decideLater(pending: Pending, lookingUp: Promise<LookedUp>): Promise<void> {
-    const found = await lookingUp
+    const found = await lookingUp.catch((error: Error) => ({
+      unchecked: new Map<string, string>(),
+      policiesUnchecked: `BUG: what it needs could not be looked up: ${error.message}`,
+    }))
     for (const step of [decideAfter(found), send, record]) attempt(step, pending, Date.now())
   }
 

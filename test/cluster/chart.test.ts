@@ -65,6 +65,7 @@ describe('objects', () => {
     'Deployment/credential-injector-controller',
     'Deployment/credential-injector-webhook',
     'MutatingWebhookConfiguration/credential-injector',
+    'MutatingWebhookConfiguration/credential-injector-policies',
     'Pod/credential-injector-test',
     'PodDisruptionBudget/credential-injector-webhook',
     'PriorityClass/credential-injector',
@@ -160,7 +161,10 @@ describe('objects', () => {
     ],
   ])('are called by %s', async (_, rendering, values, name) => {
     const rendered = await render({ ...SELF_MANAGED, ...EVERY_OPTION, ...values }, rendering)
-    expect(rendered.one('MutatingWebhookConfiguration').metadata.name).toBe(name)
+    expect(rendered.of('MutatingWebhookConfiguration').map(({ metadata }) => metadata.name)).toEqual([
+      name,
+      `${name}-policies`,
+    ])
     expect(rendered.one('Service', `${name}-webhook`).metadata.name.length).toBeLessThanOrEqual(63)
     for (const object of rendered.objects) {
       expect(object.metadata.name.length).toBeLessThanOrEqual(63)
@@ -221,7 +225,7 @@ describe('rights', () => {
   const NAMESPACES = 'core: namespaces: get,list,watch'
   const CONTROLLER = [
     READ,
-    'run.ai: credentials/status,clustercredentials/status: patch',
+    'run.ai: credentials/status,clustercredentials/status,credentialpolicies/status: patch',
     'core: namespaces: list,watch',
     'core: pods: list,watch',
     'apps: replicasets: list,watch',
@@ -231,6 +235,8 @@ describe('rights', () => {
     'core: events: create,patch',
     'apps: deployments,statefulsets,daemonsets: get,patch',
     'apps: controllerrevisions: list',
+    'admissionregistration.k8s.io: mutatingwebhookconfigurations [credential-injector]: get,list,watch',
+    'admissionregistration.k8s.io: mutatingwebhookconfigurations [credential-injector-policies]: get,list,watch,patch',
   ]
   const OWN_NAMESPACE = [
     'coordination.k8s.io: leases: create',
@@ -277,11 +283,11 @@ describe('rights', () => {
     expect(rules(rendered, 'Role', 'credential-injector-controller')).toEqual(OWN_NAMESPACE)
   })
 
-  test('of the controller in self-managed mode: two webhook configurations and two Secrets more, by name', async () => {
+  test('of the controller in self-managed mode: two webhook configurations more to write, and two Secrets, by name', async () => {
     const rendered = await render(SELF_MANAGED)
     expect(rules(rendered, 'ClusterRole', 'credential-injector-controller')).toEqual([
       ...CONTROLLER,
-      'admissionregistration.k8s.io: mutatingwebhookconfigurations [credential-injector]: get,list,watch,patch',
+      'admissionregistration.k8s.io: mutatingwebhookconfigurations [credential-injector]: patch',
       'admissionregistration.k8s.io: validatingwebhookconfigurations [credential-injector-workloads]: get,list,watch,patch',
     ])
     expect(rules(rendered, 'Role', 'credential-injector-controller')).toEqual([
@@ -290,11 +296,11 @@ describe('rights', () => {
     ])
   })
 
-  test('of the controller in self-managed mode without the workload check: one webhook configuration', async () => {
+  test('of the controller in self-managed mode without the workload check: one webhook configuration more to write', async () => {
     const rendered = await render({ ...SELF_MANAGED, workloadCheck: { enabled: false } })
     expect(rules(rendered, 'ClusterRole', 'credential-injector-controller')).toEqual([
       ...CONTROLLER,
-      'admissionregistration.k8s.io: mutatingwebhookconfigurations [credential-injector]: get,list,watch,patch',
+      'admissionregistration.k8s.io: mutatingwebhookconfigurations [credential-injector]: patch',
     ])
   })
 
@@ -361,7 +367,7 @@ describe('guards', () => {
         matchConditions: [condition],
       },
     })
-    const [webhook] = rendered.one('MutatingWebhookConfiguration').webhooks
+    const [webhook] = rendered.one('MutatingWebhookConfiguration', 'credential-injector').webhooks
     const policies = rendered
       .of('ValidatingAdmissionPolicy')
       .filter(({ metadata }) => metadata.name.includes('guard-injected'))
@@ -512,9 +518,15 @@ describe('pods', () => {
         service: rendered.one('Service').metadata.name,
         servingSecret: 'prod-credential-injector-webhook-tls',
         authoritySecret: 'prod-credential-injector-ca',
-        mutatingConfigurations: [rendered.one('MutatingWebhookConfiguration').metadata.name],
+        mutatingConfigurations: ['prod-credential-injector', 'prod-credential-injector-policies'],
         validatingConfigurations: checks,
       })
+      expect(config.configurations).toEqual({
+        policies: 'prod-credential-injector-policies',
+        pods: 'prod-credential-injector',
+      })
+      for (const name of Object.values(config.configurations))
+        expect(rendered.one('MutatingWebhookConfiguration', name)).toBeDefined()
       expect(rendered.of('ValidatingWebhookConfiguration').map(({ metadata }: any) => metadata.name)).toEqual(
         checks,
       )
@@ -670,7 +682,10 @@ describe('registration', () => {
     "!has(object.metadata.annotations) || !('kubernetes.io/config.mirror' in object.metadata.annotations)"
 
   test('of the webhook for pods', async () => {
-    const { webhooks, metadata } = (await render({})).one('MutatingWebhookConfiguration')
+    const { webhooks, metadata } = (await render({})).one(
+      'MutatingWebhookConfiguration',
+      'credential-injector',
+    )
     expect(metadata.annotations).toEqual({
       'cert-manager.io/inject-ca-from': 'credential-injector/credential-injector-ca',
     })
@@ -718,6 +733,13 @@ describe('registration', () => {
     ])
   })
 
+  test('of the webhook for policies has nothing that Helm could write over what the controller has', async () => {
+    const rendered = await render(EXISTING)
+    const configuration = rendered.one('MutatingWebhookConfiguration', 'credential-injector-policies')
+    expect(Object.keys(configuration).sort()).toEqual(['apiVersion', 'kind', 'metadata'])
+    expect(configuration.metadata).not.toHaveProperty('annotations')
+  })
+
   test('every setting of it is a value', async () => {
     const expression = 'object.metadata.generateName != "x"'
     const admission = {
@@ -736,7 +758,7 @@ describe('registration', () => {
       annotations: { note: 'mine' },
     }
     const rendered = await render({ ...SELF_MANAGED, admission }, { namespace: 'ns-1' })
-    const configuration = rendered.one('MutatingWebhookConfiguration')
+    const configuration = rendered.one('MutatingWebhookConfiguration', 'credential-injector')
     expect(configuration.metadata.annotations).toEqual({ note: 'mine' })
     expect(configuration.webhooks[0]).toMatchObject({
       failurePolicy: 'Ignore',
@@ -788,8 +810,8 @@ describe('registration', () => {
     const bundles = async (values: Values) => {
       const rendered = await render(values)
       return [
-        ...rendered.of('MutatingWebhookConfiguration'),
-        ...rendered.of('ValidatingWebhookConfiguration'),
+        rendered.one('MutatingWebhookConfiguration', 'credential-injector'),
+        rendered.one('ValidatingWebhookConfiguration'),
       ].map(({ webhooks }) => webhooks[0].clientConfig.caBundle)
     }
     const base64 = Buffer.from(PEM).toString('base64')
@@ -826,10 +848,12 @@ describe('certificates of cert-manager', () => {
       usages: ['digital signature', 'server auth'],
       issuerRef: { group: 'cert-manager.io', kind: 'Issuer', name: `${prod}-ca` },
     })
-    for (const kind of ['MutatingWebhookConfiguration', 'ValidatingWebhookConfiguration'])
-      expect(rendered.one(kind).metadata.annotations['cert-manager.io/inject-ca-from']).toBe(
-        `ns-1/${prod}-ca`,
-      )
+    const registrations = ['MutatingWebhookConfiguration', 'ValidatingWebhookConfiguration'].flatMap((kind) =>
+      rendered.of(kind),
+    )
+    expect(registrations).toHaveLength(3)
+    for (const { metadata } of registrations)
+      expect(metadata.annotations['cert-manager.io/inject-ca-from']).toBe(`ns-1/${prod}-ca`)
   })
 })
 

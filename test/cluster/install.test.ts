@@ -11,7 +11,7 @@ import { whenGone, whenObject } from './kit/watch.ts'
 import { expectNoSecretInAuditLog } from './support/audit.ts'
 import { renewCertificate } from './support/cert-manager.ts'
 import { CHART, helm, type Values } from './support/helm.ts'
-import { BASE, CREDENTIAL, importProduct, OWN, podThatAsks, trusted } from './support/installation.ts'
+import { BASE, CREDENTIAL, importProduct, OWN, POLICY, podThatAsks, trusted } from './support/installation.ts'
 import { createSteadily } from './support/steadily.ts'
 
 const reason = whyNoNode()
@@ -83,6 +83,28 @@ describe.skipIf(reason)(
         )
       })
 
+      const POLICIES = `${OWN}-policies`
+      /** Of a pod that asks for nothing: Secrets that policies have given it. */
+      const givenByPolicy = async () => {
+        const pod = podThatAsks({ name: 'by-policy' })
+        const { annotations: _, ...metadata } = { ...pod.metadata, labels: { workload: 'training' } }
+        const path = '/api/v1/namespaces/team-a/pods?dryRun=All'
+        const { spec } = await cluster.client.create<any>(path, { ...pod, metadata })
+        return spec.containers[0].envFrom?.map(({ secretRef }: any) => secretRef.name)
+      }
+
+      test('a policy takes effect, and the API server knows the CA for it from the start', async () => {
+        await cluster.kubectl(['apply', '-f', '-'], POLICY)
+        const { webhooks } = await whenObject<any>(
+          cluster.client,
+          '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations',
+          POLICIES,
+          ({ webhooks = [] }) => webhooks.length === 1,
+        )
+        expect(webhooks[0].clientConfig.caBundle).toEqual(expect.stringMatching(/^LS0t/))
+        await expect.poll(givenByPolicy, { timeout: 30_000 }).toEqual(['wandb-secret'])
+      })
+
       test('an upgrade and a rollback lose no pod that is created meanwhile, and none its credential', async () => {
         const creating = createSteadily(cluster.client, () =>
           podThatAsks({ generateName: 'steady-' }, undefined, true),
@@ -99,8 +121,9 @@ describe.skipIf(reason)(
           `${mode}: ${created} pods created during an upgrade and a rollback, ${failures.length} refused, ${bare} without the credential`,
         )
         expect({ failures, bare }).toEqual({ failures: [], bare: 0 })
+        expect(await givenByPolicy()).toEqual(['wandb-secret'])
         await cluster.kubectl(['-n', 'team-a', 'delete', 'pods', '-l', 'steady=yes', '--wait=false'])
-      })
+      }, 600_000)
 
       test('the webhook’s own token is refused Secrets by the API server', async () => {
         const token = await cluster.tokenFor(`${OWN}-webhook`, OWN)
@@ -164,6 +187,8 @@ describe.skipIf(reason)(
           `${mode}: ${created} pods created during renewals, ${failures.length} refused, ${bare} without the credential`,
         )
         expect({ failures, bare }).toEqual({ failures: [], bare: 0 })
+        // Whoever keeps bundles keeps those of policies, too.
+        expect(await givenByPolicy()).toEqual(['wandb-secret'])
         await cluster.kubectl(['-n', 'team-a', 'delete', 'pods', '-l', 'steady=yes', '--wait=false'])
       }, 600_000)
 
@@ -183,6 +208,10 @@ describe.skipIf(reason)(
 
         const all = 'mutatingwebhookconfigurations,validatingwebhookconfigurations'
         expect(await cluster.kubectl(['get', all, '-o', 'name'])).toBe('')
+        // With the policy still there.
+        expect(await cluster.kubectl(['get', 'credentialpolicies', '-o', 'name'])).toContain('/by-label')
+        await expect.poll(givenByPolicy, { timeout: 30_000 }).toBeUndefined()
+        await cluster.kubectl(['delete', 'credentialpolicy', 'by-label'])
         await expect
           .poll(
             () =>

@@ -233,6 +233,7 @@ test('settings come from flags, then from the environment, then from defaults', 
       atOnce: 3,
       rolloutLimit: 600_000,
     },
+    configurations: { policies: 'credential-injector-policies', pods: 'credential-injector' },
   })
   vi.unstubAllEnvs()
 })

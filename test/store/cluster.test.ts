@@ -230,7 +230,7 @@ describe('direct reads', () => {
     server.put(NAMESPACES, { metadata: { name: 'fresh', labels: { team: 'ml' } } })
     expect(await catalog.reads.lookUp('team', [own('new'), shared('hub')])).toEqual({
       unchecked: new Map(),
-      namespaceUnchecked: undefined,
+      policiesUnchecked: undefined,
     })
     expect(view().credential('new')).toMatchObject({ name: 'new' })
     expect(view().clusterCredential('hub')).toMatchObject({ name: 'hub' })
@@ -305,7 +305,7 @@ describe('direct reads', () => {
     await openBehind()
     const forbid = () => server.fault('get', faults.status(500, 'InternalError'), '/api/v1/namespaces')
     forbid()
-    expect((await catalog.reads.lookUp('fresh', []))?.namespaceUnchecked).toBeUndefined()
+    expect((await catalog.reads.lookUp('fresh', []))?.policiesUnchecked).toBeUndefined()
     server.put(POLICIES, {
       metadata: { name: 'p' },
       spec: { namespaceSelector: {}, credentials: ['x'], enforcement: 'Enforce' },
@@ -313,7 +313,7 @@ describe('direct reads', () => {
     server.cutWatches()
     await eventually('the policy', () => view().policies.length === 1)
     forbid()
-    expect((await catalog.reads.lookUp('fresh', []))?.namespaceUnchecked).toBe(
+    expect((await catalog.reads.lookUp('fresh', []))?.policiesUnchecked).toBe(
       'namespace fresh could not be looked up: InternalError',
     )
   })

@@ -1,7 +1,9 @@
 /** Pods that come before the news of their credential: the webhook over real TLS, in front of a cluster whose watches are behind. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { policyPath } from '../../src/api/policy-path.ts'
 import { createKubeClient, type KubeClient } from '../../src/kube/client.ts'
 import { type ClusterCatalog, openCluster } from '../../src/store/cluster.ts'
+import { REVIEW_PATH } from '../../src/webhook/app.ts'
 import { WORKLOAD_PATH } from '../../src/webhook/workloads.ts'
 import { reviewOf } from '../support/client.ts'
 import { type FakeApiServer, faults, startFakeApiServer } from '../support/fake-apiserver.ts'
@@ -39,22 +41,28 @@ async function open(): Promise<void> {
 const credential = (name: string) =>
   server.put('run.ai/v1/credentials', { metadata: { name, namespace: 'team' }, spec })
 
-const policy = (name: string, enforcement: string, credentials: string[], namespaceSelector: object = {}) =>
+const policy = (
+  name: string,
+  enforcement: string,
+  credentials: string[],
+  namespaceSelector: object = {},
+  revision: object = {},
+) =>
   server.put('run.ai/v1/credentialpolicies', {
-    metadata: { name },
+    metadata: { name, ...revision },
     spec: { namespaceSelector, credentials, enforcement },
   })
 
 const gets = () => server.requests.filter(({ verb }) => verb === 'get').length
 
-async function create(inject: string | undefined, namespace = 'team', annotations: object = {}) {
+async function create(inject: string | undefined, namespace = 'team', annotations: object = {}, path = '') {
   const named = { ...annotations, ...(inject !== undefined && { 'credentials.run.ai/inject': inject }) }
   const pod = {
     metadata: { name: 'p', namespace, annotations: named },
     spec: { containers: [{ name: 'main', image: 'i' }] },
   }
   const review = reviewOf(pod, namespace)
-  const answer = await webhook.client.post(JSON.stringify(review))
+  const answer = await webhook.client.post(JSON.stringify(review), { path: REVIEW_PATH + path })
   const body = JSON.parse(answer.text)
   return { status: answer.status, headers: answer.headers, body, response: body.response }
 }
@@ -129,6 +137,110 @@ describe('a pod that comes before the news', () => {
     expect(answers.every(({ response }) => response.allowed)).toBe(true)
     expect(gets()).toBe(2)
   })
+})
+
+describe('a pod that is sent for a policy', () => {
+  const at = (generation: number, uid = 'u-1') => ({ uid, generation })
+  const sentFor = (policy: string, generation: number, uid?: string, namespace?: string) =>
+    create(undefined, namespace, {}, policyPath({ policy, revision: at(generation, uid) }))
+  const patchOf = ({ patch = '' }: { patch?: string }) => Buffer.from(patch, 'base64').toString()
+  const secrets = (...names: string[]) => {
+    for (const name of names)
+      server.put('run.ai/v1/credentials', {
+        metadata: { name, namespace: 'team' },
+        spec: { ...spec, secretRef: { name } },
+      })
+  }
+
+  test('that nobody has told of is injected, all at once with one question each', async () => {
+    secrets('a')
+    await open()
+    policy('new', 'Enforce', ['a'], {}, at(1))
+    const answers = await Promise.all(Array.from({ length: 50 }, () => sentFor('new', 1)))
+    for (const { response } of answers) expect(patchOf(response)).toContain('"name":"a"')
+    expect(gets()).toBe(2)
+    // From now on it is known.
+    await sentFor('new', 1)
+    expect(gets()).toBe(2)
+  })
+
+  test('whose credential is as new', async () => {
+    await open()
+    secrets('fresh')
+    policy('new', 'Enforce', ['fresh'], {}, at(1))
+    expect(patchOf((await sentFor('new', 1)).response)).toContain('"name":"fresh"')
+  })
+
+  test.each([
+    ['has another spec', at(2)],
+    ['has been made anew', at(1, 'u-2')],
+  ])('that %s by now gets what it gives now', async (_title, now) => {
+    secrets('old', 'new')
+    policy('p', 'Enforce', ['old'], {}, at(1))
+    await open()
+    policy('p', 'Enforce', ['new'], {}, now)
+    expect(patchOf((await sentFor('p', now.generation, now.uid)).response)).toContain('"name":"new"')
+    expect(gets()).toBe(2)
+  })
+
+  test('by a state that is older than what is known needs no question', async () => {
+    secrets('a')
+    policy('p', 'Enforce', ['a'], {}, at(3))
+    await open()
+    expect(patchOf((await sentFor('p', 2)).response)).toContain('"name":"a"')
+    expect(gets()).toBe(0)
+  })
+
+  test('whose namespace has just been given the label', async () => {
+    secrets('a')
+    policy('p', 'Enforce', ['a'], { matchLabels: { team: 'ml' } }, at(1))
+    await open()
+    server.put('v1/namespaces', { metadata: { name: 'team', labels: { team: 'ml' } } })
+    expect(patchOf((await sentFor('p', 1)).response)).toContain('"name":"a"')
+  })
+
+  test('that is gone by now starts without', async () => {
+    await open()
+    const { response } = await sentFor('gone', 1)
+    expect(response).toMatchObject({ allowed: true })
+    expect(response).not.toHaveProperty('patch')
+    // Absence is not remembered: a policy of that name may be made at any time.
+    secrets('a')
+    policy('gone', 'Enforce', ['a'], {}, at(1, 'u-9'))
+    expect(patchOf((await sentFor('gone', 1, 'u-9')).response)).toContain('"name":"a"')
+  })
+
+  test('that cannot be looked up is not guessed', async () => {
+    await open()
+    server.fault('get', faults.status(500, 'InternalError', { message: 'not now' }), '/apis/run.ai')
+    const { status, body } = await sentFor('new', 1)
+    expect(status).toBe(503)
+    expect(body.message).toBe('The pod cannot be judged yet: policy new could not be looked up: not now.')
+  })
+
+  test('of the longest name', async () => {
+    const name = `${'a'.repeat(63)}.${'b'.repeat(63)}.${'c'.repeat(63)}.${'d'.repeat(61)}`
+    secrets('a')
+    await open()
+    policy(name, 'Enforce', ['a'], {}, at(1))
+    expect(patchOf((await sentFor(name, 1)).response)).toContain('"name":"a"')
+  })
+
+  test.each(['', 'no-revision', '1_u', '../1-u', `1-${'u'.repeat(48)}`])(
+    'by a path that nobody makes (%j) is judged like any other',
+    async (revision) => {
+      await open()
+      const { status, response } = await create(
+        undefined,
+        'team',
+        {},
+        `/policies/p/${encodeURIComponent(revision)}`,
+      )
+      expect(status).toBe(200)
+      expect(response).toMatchObject({ allowed: true })
+      expect(gets()).toBe(0)
+    },
+  )
 })
 
 describe('what is known needs no question', () => {

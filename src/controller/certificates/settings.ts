@@ -87,7 +87,10 @@ function flags(): Option[] {
       'MutatingWebhookConfigurations to write the authority into, separated by commas; "" for none',
     )
       .argParser(objectNames)
-      .default(['credential-injector'], 'credential-injector'),
+      .default(
+        ['credential-injector', 'credential-injector-policies'],
+        'credential-injector,credential-injector-policies',
+      ),
     variable(
       '--validating-configurations <list>',
       'VALIDATING_CONFIGURATIONS',
@@ -153,7 +156,8 @@ function duration(text: string): number {
 
 const MOST_YEARS_MS = 100 * 365 * 86_400_000
 
-function objectName(text: string): string {
+/** Throws a sentence for what can be no name of an object. */
+export function objectName(text: string): string {
   if (text.length > 253 || !/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(text)) {
     throw new InvalidArgumentError(
       `${JSON.stringify(text)} is no name: it has lower-case letters, digits, "-" and ".", such as credential-injector.`,

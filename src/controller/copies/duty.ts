@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { COPY } from '../../annotations.ts'
 import type { ClusterCredentialSpec } from '../../api/schema.ts'
 import { matchesSelector } from '../../api/selector.ts'
@@ -5,16 +6,16 @@ import { type ClusterCredentialStatus, MOST_LISTED } from '../../api/status.ts'
 import { KubeError } from '../../kube/client.ts'
 import { type Reflector, startReflector } from '../../kube/reflector.ts'
 import { copyName, excludedNamespaces } from '../../store/memory.ts'
-import { createAnnouncer } from '../announcer.ts'
 import type { Duty, DutyParts, StatusSource } from '../duties.ts'
 import { createQueue } from '../queue.ts'
+import { createRest } from '../rest.ts'
 import type { CredentialObject } from '../watched/credentials.ts'
 import { createWrites, isConflict, isNamespaceGone, isRefusal, pathTo } from './apply.ts'
 import { type CredentialIdentity, type FoundSecret, found, isCopyOf, type StoredSecret } from './copy.ts'
-import type { CopyMetrics } from './metrics.ts'
+import type { CopyMetrics, CopyState } from './metrics.ts'
 import { type Found, planCopy, type Step, type Wanted } from './plan.ts'
 import { createSources } from './sources.ts'
-import { createTally, type Failure } from './tally.ts'
+import { createTally, type Failure, nothing } from './tally.ts'
 
 export interface CopiesParts extends DutyParts {
   readonly copyMetrics: CopyMetrics
@@ -29,11 +30,13 @@ export const SETTLE_MS = 3_000
 /** Requests at the same time: the API server's default shares serve many times as many. */
 const CONCURRENCY = 16
 /** While thousands of copies are made, the status is written so often. */
-const NEWS_INTERVAL_MS = 1_000
+const WRITE_EVERY_MS = 1_000
 const SOURCES_AT_ONCE = 4
 /** A refusal may last for weeks, in thousands of namespaces: it is not tried again as often as what fails by chance. */
 const FIRST_REFUSAL_MS = 5_000
 const LONGEST_REFUSAL_MS = 10 * 60_000
+
+type Facts = Pick<Partial<ClusterCredentialStatus>, 'namespaces' | 'selectedNamespaces' | 'failedNamespaces'>
 
 /** What the running duty hears. */
 interface Running {
@@ -41,11 +44,13 @@ interface Running {
   secret(key: string): void
   namespace(name: string): void
   factsOf(credential: CredentialObject): Partial<ClusterCredentialStatus>
+  total(): Record<CopyState, number>
 }
 
 /** Keeps a copy of each ClusterCredential's Secret in every namespace that it is offered to. */
 export function createCopiesDuty(parts: CopiesParts): Duty & StatusSource {
   let running: Running | undefined
+  parts.copyMetrics.states(() => running?.total() ?? nothing())
   parts.watched.subscribe({
     credential(key) {
       if (key.startsWith(CLUSTER)) running?.credential(key.slice(CLUSTER.length))
@@ -79,12 +84,11 @@ function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
   const foreign = new Map<string, string>()
   const changedAt = new Map<string, number>()
   const told = new Map<string, ReadonlySet<string>>()
-  const published = new Map<string, Partial<ClusterCredentialStatus>>()
   /** By place: how often in a row the API server has refused the copy. */
   const refusals = new Map<string, number>()
   /** What was considered last, so that a change of a status is no reason to go through all namespaces. */
   const considered = new Map<string, string>()
-  const news = createAnnouncer(tellNews, NEWS_INTERVAL_MS)
+  const rest = createRest<Facts>((credential) => parts.onNews(CLUSTER + credential), WRITE_EVERY_MS)
   const writes = createWrites({ client, metrics: copyMetrics, isLeading: parts.isLeading, signal })
   const sourceQueue = createQueue({
     work: readSource,
@@ -126,12 +130,16 @@ function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
     for (const { kind, metadata } of watched.credentials())
       if (kind === 'ClusterCredential') sourceQueue.add(metadata.name)
     for (const copy of copies.values()) considerAnyOf(copy)
-    copyMetrics.states(() => tally.total())
-    return { credential: credentialChanged, secret: secretChanged, namespace: namespaceChanged, factsOf }
+    return {
+      credential: credentialChanged,
+      secret: secretChanged,
+      namespace: namespaceChanged,
+      factsOf,
+      total: tally.total,
+    }
   }
 
   async function end(): Promise<void> {
-    news.stop()
     await Promise.all([copies.stop(), sourceQueue.stop(), queue.stop()])
   }
 
@@ -150,7 +158,7 @@ function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
     if (uid === undefined) considered.delete(credential)
     else considered.set(credential, state)
     considerAll(credential)
-    news.announce(credential)
+    rest.changed(credential)
   }
 
   function namespaceChanged(namespace: string): void {
@@ -225,7 +233,7 @@ function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
       changedAt.delete(credential)
       copyMetrics.distributed((now() - began) / 1000)
     }
-    news.announce(credential)
+    rest.changed(credential)
   }
 
   function noteStep(credential: string, namespace: string, step: Step): boolean {
@@ -272,7 +280,7 @@ function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
     const retryIn = Math.min(LONGEST_REFUSAL_MS, FIRST_REFUSAL_MS * 2 ** Math.min(count, 20))
     queue.addAt(place, now() + retryIn)
     if (count === 0) report(place, error, retryIn)
-    if (tally.set(credential, namespace, 'failed', refused(error))) news.announce(credential)
+    if (tally.set(credential, namespace, 'failed', refused(error))) rest.changed(credential)
   }
 
   async function nextStep(credential: string, namespace: string): Promise<Step> {
@@ -330,15 +338,20 @@ function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
 
   // ---- What is told --------------------------------------------------------------------------------------------------
 
-  /**
-   * What was told last, and not what is: whoever writes a status hears of the write, looks again, and would otherwise write for
-   * every few copies.
-   */
-  function factsOf({ metadata: { name } }: CredentialObject): Partial<ClusterCredentialStatus> {
-    return published.get(name) ?? {}
+  function factsOf({ metadata: { name }, status = {} }: CredentialObject): Facts {
+    if (sources.of(name) === 'open') return {}
+    const shown = rest.shown(name)
+    if (shown) return shown
+    const facts = presentFacts(name)
+    const fields = Object.entries(facts) as [keyof Facts, unknown][]
+    if (fields.some(([field, value]) => !isDeepStrictEqual(value, status[field]))) {
+      rest.show(name, facts)
+      tellFailures(name)
+    }
+    return facts
   }
 
-  function presentFacts(name: string): Partial<ClusterCredentialStatus> {
+  function presentFacts(name: string): Facts {
     const failures = tally.failures(name)
     const right = tally.count(name, 'right')
     return {
@@ -346,13 +359,6 @@ function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
       selectedNamespaces: right + tally.count(name, 'waiting') + failures.length,
       failedNamespaces: failures.length === 0 ? undefined : failures.slice(0, MOST_LISTED),
     }
-  }
-
-  function tellNews(credential: string): void {
-    if (watched.credential(CLUSTER + credential) === undefined) published.delete(credential)
-    else if (sources.of(credential) !== 'open') published.set(credential, presentFacts(credential))
-    tellFailures(credential)
-    parts.onNews(CLUSTER + credential)
   }
 
   /** Once for each namespace; who led before has written into the status what was told. */

@@ -63,6 +63,6 @@ export function createTally(): Tally {
   }
 }
 
-function nothing(): Record<CopyState, number> {
+export function nothing(): Record<CopyState, number> {
   return { right: 0, waiting: 0, failed: 0 }
 }

@@ -2,11 +2,11 @@ import { matchesSelector } from '../../api/selector.ts'
 import type { CredentialStatus } from '../../api/status.ts'
 import { excludedNamespaces } from '../../store/memory.ts'
 import type { DutyParts, StatusSource } from '../duties.ts'
+import { createRest } from '../rest.ts'
 import { type CredentialObject, keyOf } from '../watched/credentials.ts'
 import { factsOf, isNews, type UsageFacts } from './facts.ts'
 import { measureUsage } from './metrics.ts'
 import { newsOf } from './news.ts'
-import { createRest } from './rest.ts'
 import { createUsageIndex, type Usage, type UsageIndex } from './usage-index.ts'
 
 /** The status of one credential is written this often at most while pods come and go in crowds. */

@@ -1,4 +1,4 @@
-/** The controller's service account with exactly the rights that the chart gives it. */
+/** A program's service account with exactly the rights that the chart gives it. */
 import type { Cluster } from '../kit/cluster.ts'
 import { render, type Values } from './helm.ts'
 
@@ -18,8 +18,9 @@ export async function makeControllerAccount(
   cluster: Cluster,
   namespace: string,
   values: Values = {},
+  program: 'controller' | 'webhook' = 'controller',
 ): Promise<ControllerAccount> {
-  const name = `${values.fullnameOverride ?? 'credential-injector'}-controller`
+  const name = `${values.fullnameOverride ?? 'credential-injector'}-${program}`
   const { objects } = await render(values, { namespace })
   const its = objects.filter(({ kind, metadata }) => RIGHTS.includes(kind) && metadata.name === name)
   await cluster.kubectl(['apply', '-f', '-'], its.map((object) => JSON.stringify(object)).join('\n---\n'))

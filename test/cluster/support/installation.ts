@@ -21,6 +21,17 @@ metadata: { name: wandb-credentials, namespace: team-a }
 spec: { secretRef: { name: wandb-secret }, type: environment }
 `
 
+export const POLICY = `
+apiVersion: run.ai/v1
+kind: CredentialPolicy
+metadata: { name: by-label }
+spec:
+  namespaceSelector: { matchLabels: { kubernetes.io/metadata.name: team-a } }
+  podSelector: { matchLabels: { workload: training } }
+  credentials: [wandb-credentials]
+  enforcement: Enforce
+`
+
 /** `gated`: never gets as far as a node, so that hundreds of it cost nothing. */
 export function podThatAsks(
   metadata: { name?: string; generateName?: string },

@@ -24,7 +24,7 @@ test('the defaults are the chart’s names, ten years and ninety days', () => {
     extraNames: [],
     authoritySecret: 'credential-injector-ca',
     servingSecret: 'credential-injector-webhook-tls',
-    mutatingConfigurations: ['credential-injector'],
+    mutatingConfigurations: ['credential-injector', 'credential-injector-policies'],
     validatingConfigurations: ['credential-injector-workloads'],
     authorityValidity: 3650 * DAY,
     servingValidity: 90 * DAY,

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { createRest, type Rest } from '../../../src/controller/usage/rest.ts'
+import { createRest, type Rest } from '../../src/controller/rest.ts'
 
 let told: string[]
 let rest: Rest<number>
