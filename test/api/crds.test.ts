@@ -57,7 +57,7 @@ test.each([
     'Type, Secret, Ready, Used By, Namespaces, Age',
     'Service, Expires, Description',
   ],
-  ['CredentialPolicy', 'Cluster', ['credpol'], 'Enforcement, Credentials, Namespaces, Pods, Age', ''],
+  ['CredentialPolicy', 'Cluster', ['credpol'], 'Enforcement, Credentials, Namespaces, Pods, Ready, Age', ''],
 ] as const)('%s has its scope, short name and columns', (kind, scope, shortNames, usual, wide) => {
   const { spec } = crdOf(kind)
   const columns: { name: string; priority?: number }[] = spec.versions[0].additionalPrinterColumns
