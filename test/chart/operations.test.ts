@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { Registry } from 'prom-client'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createCertificateMetrics } from '../../src/controller/certificates/metrics.ts'
+import { entryName } from '../../src/controller/policies/entries.ts'
 import { type FakeApiServer, startFakeApiServer } from '../support/fake-apiserver.ts'
 import { run, writeFolder } from '../support/server.ts'
 import { eventually } from '../support/webhook.ts'
@@ -83,6 +84,29 @@ describe.each([
     const names = used(text)
     expect(names.length).toBeGreaterThan(8)
     expect(names.filter((name) => !documented.has(name))).toEqual([])
+  })
+})
+
+describe.each([
+  ['alerts', /\$called := "(.*)" /g, alerts.replaceAll('\\"', '"')],
+  ['dashboard', /apiserver_[a-z_]+\{([^,}]*)/g, dashboard.replaceAll('\\"', '"')],
+])('what the %s ask of the API server', (_, pattern, text) => {
+  test('is about annotated pods and the pods of every policy, and nobody else', () => {
+    const matchers = [...text.matchAll(pattern)].map(
+      ([, matcher = '']) => /^name=~"(.*)"$/.exec(matcher)?.[1],
+    )
+    expect(matchers.length).toBeGreaterThan(0)
+    for (const matcher of matchers) {
+      const asked = new RegExp(`^(?:${matcher})$`)
+      for (const name of ['pods.credentials.run.ai', entryName('ml'), entryName('a'.repeat(253))])
+        expect(name).toMatch(asked)
+      for (const name of [
+        'workloads.credentials.run.ai',
+        'x.pods.credentials.run.ai',
+        'podsxcredentials.run.ai',
+      ])
+        expect(name).not.toMatch(asked)
+    }
   })
 })
 
