@@ -1,7 +1,8 @@
 /** The chart against a real API server, without any pod of it running: what it accepts, refuses, keeps and sends on. */
 import { execFile } from 'node:child_process'
 import { X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -12,7 +13,7 @@ import { program } from './kit/programs.ts'
 import { whenObject } from './kit/watch.ts'
 import { renewCertificate } from './support/cert-manager.ts'
 import { installCertManagerCrds, installMonitoringCrds } from './support/foreign-crds.ts'
-import { CHART, helm, type Values } from './support/helm.ts'
+import { CHART, helm, parseObjects, type Values } from './support/helm.ts'
 
 const OWN = 'credential-injector'
 const PEM = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n'
@@ -75,8 +76,28 @@ const upgrade = (values: Values, flags: readonly string[] = []) =>
   helmHere(['upgrade', OWN, CHART, '--values', '-', ...flags], values)
 const uninstall = () => helmHere(['uninstall', OWN])
 
+/** Runs commands of a page as they stand there, in this checkout. */
+async function runAsWritten(commands: string): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'page-'))
+  try {
+    for (const name of ['kubectl', 'helm'] as const) symlinkSync(await program(name), join(folder, name))
+    const env = { ...process.env, PATH: `${folder}:${process.env.PATH}`, KUBECONFIG: cluster.kubeconfig }
+    await promisify(execFile)('bash', ['-euc', commands], { cwd: join(CHART, '../..'), env })
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+const page = (name: string) => readFileSync(join(CHART, '../../docs', name), 'utf8')
+/** The commands of a page's section, block by block. */
+const commandsOf = (name: string, section: string) => {
+  const text = page(name).split(`\n## ${section}\n`)[1]?.split('\n## ')[0] ?? ''
+  return [...text.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, commands = '']) => commands)
+}
+
 const PODS_CONFIGURATION =
   '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/credential-injector'
+const POLICIES_CONFIGURATION =
+  '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/credential-injector-policies'
 const WORKLOADS_CONFIGURATION =
   '/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/credential-injector-workloads'
 
@@ -123,6 +144,22 @@ describe('plain manifests', () => {
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
       expect(stdout).toContain(`namespace/${OWN} serverside-applied`)
       expect(stdout.match(/serverside-applied/g)?.length).toBeGreaterThan(19)
+    },
+  )
+
+  test.each(['install.yaml', 'install-cert-manager.yaml'])(
+    'everything of %s that no namespace takes with it is in the commands that remove it',
+    (file) => {
+      const [, removal = ''] = commandsOf('install.md', 'Plain manifests')
+      const removed = new Set(removal.match(/\b[a-z]+s\b/g))
+      const left = parseObjects(readFileSync(join(CHART, '../../dist', file), 'utf8'))
+        .filter(({ metadata }) => metadata.namespace === undefined)
+        // The one is named by itself, the others stay on purpose.
+        .filter(({ kind }) => !['Namespace', 'CustomResourceDefinition'].includes(kind))
+      const plural = (kind: string) => kind.toLowerCase().replace(/y$/, 'ie').replace(/s$/, 'se').concat('s')
+      expect(left.length).toBeGreaterThan(20)
+      expect(left.filter(({ kind }) => !removed.has(plural(kind))).map(({ kind }) => kind)).toEqual([])
+      for (const { metadata } of left) expect(metadata.labels['app.kubernetes.io/instance']).toBe(OWN)
     },
   )
 
@@ -386,26 +423,88 @@ describe('installed', () => {
 
   // ---- Switching off and on ------------------------------------------------------------------------------------------
 
-  test('without its configuration pods are created, and an upgrade brings it back', async () => {
-    await cluster.kubectl(['delete', 'mutatingwebhookconfiguration', OWN])
-    const asks = pod('p', { 'credentials.run.ai/inject': 'x' })
-    await expect.poll(async () => (await create('team-a', asks)).code, { timeout: 20_000 }).toBe(0)
+  // The commands are those of the page, to the letter.
+  const [switchOff = '', switchOn = '', ignore = '', fail = ''] = commandsOf(
+    'operations.md',
+    'Switching it off',
+  )
+  const asks = pod('p', { 'credentials.run.ai/inject': 'x' })
+  const answerTo = async (manifest: string) => {
+    const { code, stderr } = await create('team-a', manifest)
+    return code === 0 ? 'created' : stderr
+  }
+  const whenAnswered = (manifest: string, sentence: string) =>
+    expect.poll(() => answerTo(manifest), { timeout: 60_000, interval: 300 }).toContain(sentence)
+  const NOT_CALLED = 'failed calling webhook "pods.credentials.run.ai"'
+  const NOT_INJECTED = "ValidatingAdmissionPolicy 'credential-injector-guard-injected'"
+  const guards = async () =>
+    (await cluster.kubectl(['get', 'validatingadmissionpolicybindings', '-o', 'name'])).match(
+      /-guard-injected/g,
+    )?.length ?? 0
 
-    await helmHere(['upgrade', OWN, CHART, '--reuse-values'])
+  /** As the controller leaves it for enforced policies. */
+  const enforce = async () => {
+    const credential = {
+      apiVersion: 'run.ai/v1',
+      kind: 'Credential',
+      metadata: { name: 'enforced', namespace: 'team-a' },
+      spec: { secretRef: { name: 's' }, type: 'environment' },
+    }
+    await cluster.kubectl(['apply', '-f', '-'], JSON.stringify(credential))
+    await cluster.client.patch(
+      '/apis/run.ai/v1/namespaces/team-a/credentials/enforced/status',
+      'application/merge-patch+json',
+      { status: { enforcedBy: [{ policy: 'ml', podSelector: { matchLabels: { policy: 'enforced' } } }] } },
+    )
+  }
+  const registerPolicy = async () => {
+    const { name: _, ...template } = (await cluster.client.get<any>(PODS_CONFIGURATION)).webhooks[0]
+    const objectSelector = { matchLabels: { policy: 'registered' } }
+    const entry = { ...template, name: 'ml.policies.credentials.run.ai', matchConditions: [], objectSelector }
+    await cluster.client.patch(POLICIES_CONFIGURATION, 'application/merge-patch+json', { webhooks: [entry] })
+  }
+  const labelled = (policy: string) => {
+    const { metadata, ...rest } = JSON.parse(pod('p'))
+    return JSON.stringify({ ...rest, metadata: { ...metadata, labels: { policy } } })
+  }
 
-    await expect
-      .poll(async () => (await create('team-a', asks)).stderr, { timeout: 20_000 })
-      .toContain('failed calling webhook')
+  test('the commands that switch it off let every pod through, and an upgrade brings all of it back', async () => {
+    await enforce()
+    await registerPolicy()
+    await upgrade({ ...SELF_MANAGED, guards: { notInjected: { enabled: true } } })
+    await expect.poll(guards).toBe(3)
+    const refused = async () => {
+      await whenAnswered(asks, NOT_CALLED)
+      await whenAnswered(labelled('enforced'), 'policy ml enforces Credential enforced')
+    }
+    await refused()
+    await whenAnswered(labelled('registered'), 'failed calling webhook "ml.policies.credentials.run.ai"')
+
+    await runAsWritten(switchOff)
+
+    for (const manifest of [asks, labelled('enforced'), labelled('registered')])
+      await whenAnswered(manifest, 'created')
+
+    await runAsWritten(switchOn)
+
+    await refused()
+    expect(await guards()).toBe(3)
+    await cluster.client.get(POLICIES_CONFIGURATION)
+    await cluster.kubectl(['-n', 'team-a', 'delete', 'credential', 'enforced'])
+    await upgrade(SELF_MANAGED)
   })
 
   test('the commands of the operations page let pods through while nobody answers, and not any more', async () => {
-    const asks = pod('p', { 'credentials.run.ai/inject': 'x' })
-    const set = (policy: string) =>
-      helmHere(['upgrade', OWN, CHART, '--reuse-values', '--set', `admission.failurePolicy=${policy}`])
-    await set('Ignore')
-    await expect.poll(async () => (await create('team-a', asks)).code, { timeout: 20_000 }).toBe(0)
-    await set('Fail')
-    await expect.poll(async () => (await create('team-a', asks)).code, { timeout: 20_000 }).not.toBe(0)
+    // With `Ignore` alone the guard refuses them, once the API server has it.
+    await helmHere(['upgrade', OWN, CHART, '--reuse-values', '--set', 'admission.failurePolicy=Ignore'])
+    await whenAnswered(asks, NOT_INJECTED)
+
+    await runAsWritten(ignore)
+
+    expect(await guards()).toBe(0)
+    await whenAnswered(asks, 'created')
+    await runAsWritten(fail)
+    await whenAnswered(asks, NOT_CALLED)
   })
 
   test('a pod with very many annotations is judged by the keys that there are, and costs no more than others', async () => {
@@ -537,6 +636,38 @@ describe('with cert-manager at work', () => {
     expect((await certificate(SERVING)).base64).toBe(serving.base64)
     expect(serving.x509.checkIssued(after.x509) && serving.x509.verify(after.x509.publicKey)).toBe(true)
   })
+
+  test('the commands against a leaked CA take it out of all configurations, entries of policies included', async () => {
+    const ca = await certificate(CA)
+    const template = (await cluster.client.get<any>(PODS_CONFIGURATION)).webhooks[0]
+    // Any other certificate will do for one that is not to be trusted.
+    const other = await certificate(SERVING)
+    const leaked = Buffer.from(`${pem(ca.base64)}${pem(other.base64)}`).toString('base64')
+    const clientConfig = { ...template.clientConfig, caBundle: leaked }
+    const webhooks = ['a', 'b'].map((name) => ({
+      ...template,
+      name: `${name}.policies.credentials.run.ai`,
+      clientConfig,
+    }))
+    await cluster.client.patch(POLICIES_CONFIGURATION, 'application/merge-patch+json', { webhooks })
+    await cluster.client.patch(PODS_CONFIGURATION, 'application/json-patch+json', [
+      { op: 'replace', path: '/webhooks/0/clientConfig/caBundle', value: leaked },
+    ])
+    const block = commandsOf('operations.md', 'Certificates').find((commands) =>
+      commands.includes('for kind in'),
+    )
+
+    await runAsWritten(block?.slice(block.indexOf('for kind in')) as string)
+
+    for (const path of [PODS_CONFIGURATION, POLICIES_CONFIGURATION, WORKLOADS_CONFIGURATION]) {
+      const [, collection, name] = /^(.*)\/(.*)$/.exec(path) as unknown as [string, string, string]
+      await whenObject<any>(cluster.client, collection, name, (object) =>
+        object.webhooks.every(
+          (one: any) => pem(one.clientConfig.caBundle ?? '').trim() === pem(ca.base64).trim(),
+        ),
+      )
+    }
+  })
 })
 
 test('uninstalled, nothing is left that could refuse a pod, and credentials stay', async () => {
@@ -550,7 +681,7 @@ test('uninstalled, nothing is left that could refuse a pod, and credentials stay
 
   const selector = ['-l', `app.kubernetes.io/instance=${OWN}`, '-o', 'name']
   const clusterWide =
-    'mutatingwebhookconfigurations,validatingwebhookconfigurations,clusterroles,clusterrolebindings,priorityclasses'
+    'mutatingwebhookconfigurations,validatingwebhookconfigurations,validatingadmissionpolicies,validatingadmissionpolicybindings,clusterroles,clusterrolebindings,priorityclasses'
   expect(await cluster.kubectl(['get', clusterWide, ...selector])).toBe('')
   expect(
     await cluster.kubectl([

@@ -987,7 +987,8 @@ describe('notes', () => {
       'kubectl -n credential-injector rollout status deployment/credential-injector-webhook',
       'helm test credential-injector -n credential-injector',
       'kubectl label namespace credential-injector pod-security.kubernetes.io/enforce=restricted',
-      'kubectl delete mutatingwebhookconfiguration credential-injector',
+      'kubectl delete mutatingwebhookconfiguration credential-injector credential-injector-policies\n',
+      'kubectl delete validatingadmissionpolicybinding credential-injector-enforced credential-injector-enforced-cluster\n',
     ])
       expect(text).toContain(command)
     expect(text).not.toContain('NOTE:')
@@ -995,10 +996,21 @@ describe('notes', () => {
 
   test.each<[Values, string, string?]>([
     [{ webhook: { replicas: 1, podDisruptionBudget: { enabled: false } } }, 'There is one webhook pod only'],
-    [{ admission: { failurePolicy: 'Ignore' } }, 'pods start without the credentials that they name'],
+    [
+      { admission: { failurePolicy: 'Ignore' } },
+      'no webhook pod answers, annotated pods are refused if they lack what they ask for',
+    ],
+    [
+      { admission: { failurePolicy: 'Ignore' }, guards: { notInjected: { enabled: false } } },
+      'no webhook pod answers, annotated pods start without their credentials',
+    ],
+    [
+      { guards: { notInjected: { enabled: true } } },
+      'guard-injected credential-injector-guard-injected-own credential-injector-guard-injected-cluster',
+    ],
     [{ crds: { enabled: false } }, 'must be in the cluster already'],
     [{}, 'Give it a namespace of its own', 'kube-system'],
-  ])('warn of %j', async (values, sentence, namespace) => {
+  ])('tell what follows from %j', async (values, sentence, namespace) => {
     expect((await notes({ ...SELF_MANAGED, ...values }, namespace)).replaceAll('\n', ' ')).toContain(sentence)
   })
 })
