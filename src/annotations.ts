@@ -1,4 +1,8 @@
-/** Every annotation key the injector reads or writes, each with its meaning. Values are documented in docs/annotations.md. */
+/**
+ * The annotation keys of pods, workloads and copies, each with its meaning. Values are documented in docs/annotations.md. Two more
+ * stand elsewhere: `rotate` on Secrets of certificates (certificates/names.ts), and `allow-delete` on credentials, which only the
+ * chart's guard reads.
+ */
 
 export const PREFIX = 'credentials.run.ai/'
 

@@ -87,7 +87,7 @@ function certificatesOf(flags: Flags): CertificateSettings | undefined {
 function commandLine(): Command {
   const command = new Command('credential-injector controller')
     .description(
-      'Keep the status of Credentials and ClusterCredentials up to date: is the Secret there, and does it look right?',
+      'Keep up to date what a cluster needs beside the webhook: status of credentials, copies of ClusterCredentials’ Secrets, webhook entries of policies, restarts after rotations, certificates.',
     )
     .exitOverride()
     .showHelpAfterError('(credential-injector controller --help explains every flag)')

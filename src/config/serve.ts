@@ -121,7 +121,7 @@ Examples:
   credential-injector serve --kubeconfig ~/.kube/config`
 
 const OTHER_COMMANDS = `
-  controller [options]  Keep the status of credentials up to date; see credential-injector controller --help.`
+  controller [options]  Keep status, copies, policies and certificates up to date; see credential-injector controller --help.`
 
 function configOf(serve: Command): Config {
   const flags = serve.opts<Flags>()
