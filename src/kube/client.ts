@@ -104,6 +104,16 @@ export class KubeError extends Error {
   }
 }
 
+/** There is none of that name. */
+export function isNotFound(error: unknown): boolean {
+  return error instanceof KubeError && error.status === 404
+}
+
+/** The object is not what the change was made for, or there is one of that name already. */
+export function isConflict(error: unknown): boolean {
+  return error instanceof KubeError && error.status === 409
+}
+
 /** What came is not what an API server sends. The connection may be in order; to read the same again would not help. */
 export class KubeProtocolError extends Error {}
 

@@ -3,14 +3,14 @@ import { COPY } from '../../annotations.ts'
 import type { ClusterCredentialSpec } from '../../api/schema.ts'
 import { matchesSelector } from '../../api/selector.ts'
 import { type ClusterCredentialStatus, MOST_LISTED } from '../../api/status.ts'
-import { KubeError } from '../../kube/client.ts'
+import { isConflict, isNotFound, type KubeError } from '../../kube/client.ts'
 import { type Reflector, startReflector } from '../../kube/reflector.ts'
 import { copyName, excludedNamespaces } from '../../store/memory.ts'
 import type { Duty, DutyParts, StatusSource } from '../duties.ts'
 import { createQueue } from '../queue.ts'
 import { createRest } from '../rest.ts'
 import type { CredentialObject } from '../watched/credentials.ts'
-import { createWrites, isConflict, isNamespaceGone, isRefusal, pathTo } from './apply.ts'
+import { createWrites, isNamespaceGone, isRefusal, pathTo } from './apply.ts'
 import { type CredentialIdentity, type FoundSecret, found, isCopyOf, type StoredSecret } from './copy.ts'
 import type { CopyMetrics, CopyState } from './metrics.ts'
 import { type Found, planCopy, type Step, type Wanted } from './plan.ts'
@@ -301,7 +301,7 @@ function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
       foreign.set(`${namespace}/${secret.name}`, its.resourceVersion)
       return 'foreign'
     } catch (error) {
-      if (error instanceof KubeError && error.status === 404) return 'none'
+      if (isNotFound(error)) return 'none'
       throw error
     }
   }
