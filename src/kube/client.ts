@@ -55,6 +55,8 @@ export interface RequestOptions {
   readonly signal?: AbortSignal
   /** What the answer should be, such as metadata only; JSON when absent. */
   readonly accept?: string
+  /** A longer answer is not read to its end: `TooLargeError`. 768 MiB when absent. */
+  readonly mostBytes?: number
 }
 
 /** What `stream` may be told besides. */
@@ -104,8 +106,21 @@ export class KubeError extends Error {
   }
 }
 
+/** There is none of that name. */
+export function isNotFound(error: unknown): boolean {
+  return error instanceof KubeError && error.status === 404
+}
+
+/** The object is not what the change was made for, or there is one of that name already. */
+export function isConflict(error: unknown): boolean {
+  return error instanceof KubeError && error.status === 409
+}
+
 /** What came is not what an API server sends. The connection may be in order; to read the same again would not help. */
 export class KubeProtocolError extends Error {}
+
+/** The answer is longer than it may be. A shorter one may be asked for, such as a smaller page. */
+export class TooLargeError extends KubeProtocolError {}
 
 export function createKubeClient(access: KubeAccess): KubeClient {
   const connection = connectionTo(access)
@@ -161,7 +176,7 @@ interface Question {
   readonly type: string
   readonly options: RequestOptions
   /** What is made of a good answer before the time is up. */
-  readonly read: (answer: IncomingMessage) => unknown
+  readonly read: (answer: IncomingMessage, options: RequestOptions) => unknown
 }
 
 function connectionTo(access: KubeAccess): Connection {
@@ -208,7 +223,7 @@ async function oneAnswer(connection: Connection, question: Question, timeout: nu
     hasBegun = true
     const { statusCode = 0 } = answer
     if (statusCode < 200 || statusCode > 299) throw await errorOf(answer, statusCode)
-    return await question.read(answer)
+    return await question.read(answer, question.options)
   } catch (error) {
     // An answer that is cut off half way only knows that it was.
     throw late ?? named(error)
@@ -254,8 +269,8 @@ function open(
 
 const asItIs = (answer: IncomingMessage) => answer
 
-async function readJson(answer: IncomingMessage): Promise<unknown> {
-  const body = await bodyOf(answer)
+async function readJson(answer: IncomingMessage, { mostBytes }: RequestOptions): Promise<unknown> {
+  const body = await bodyOf(answer, mostBytes)
   try {
     return JSON.parse(body)
   } catch {
@@ -273,7 +288,7 @@ async function bodyOf(answer: IncomingMessage, most = MOST_BODY_BYTES): Promise<
   let size = 0
   for await (const chunk of answer) {
     size += chunk.length
-    if (size > most) throw new KubeProtocolError(`the API server's answer has more than ${most} bytes`)
+    if (size > most) throw new TooLargeError(`the API server's answer has more than ${most} bytes`)
     chunks.push(chunk)
   }
   return Buffer.concat(chunks, size).toString()

@@ -9,7 +9,7 @@
  * It never ends by itself. How long ago there was proof of contact is a number that somebody can watch.
  */
 import { backoff } from './backoff.ts'
-import { type KubeClient, KubeError, type KubeObject, KubeProtocolError } from './client.ts'
+import { type KubeClient, KubeError, type KubeObject, KubeProtocolError, TooLargeError } from './client.ts'
 import { type Clock, SYSTEM_CLOCK } from './clock.ts'
 import { isLater } from './resource-version.ts'
 
@@ -48,6 +48,8 @@ export interface Trouble {
 interface Limits {
   /** Objects in one answer. */
   readonly page: number
+  /** Bytes of one answer. What tenants write may be large: a longer one is asked for again in halves. */
+  readonly pageBytes: number
   /** The API server ends a watch after a time from here to a quarter more: in seconds. */
   readonly watchSeconds: number
   /** A watch that brings nothing for so long, not even a bookmark, is taken for dead: in milliseconds. */
@@ -58,6 +60,8 @@ interface Limits {
 
 const LIMITS: Limits = {
   page: 500,
+  // A few times as much is needed to read it; all reflectors of a process may list at once.
+  pageBytes: 8 * 1024 * 1024,
   watchSeconds: 240,
   // API servers send a bookmark every minute.
   silence: 150_000,
@@ -188,11 +192,10 @@ export function startReflector<Source extends KubeObject, Kept>(
     const seen = new Set<string>()
     let version: string | undefined
     let token: string | undefined
+    /** Where one page is too large, the next one will hardly be smaller. */
+    const size = { objects: limits.page }
     do {
-      const page: Page = await client.get(pathOfPage(token), {
-        accept: acceptFor('List'),
-        signal: end.signal,
-      })
+      const page = await readPage(token, size)
       lastContact = clock.now()
       for (const item of itemsOf(page)) {
         const key = keyOf(item)
@@ -210,9 +213,26 @@ export function startReflector<Source extends KubeObject, Kept>(
     first.resolve()
   }
 
-  function pathOfPage(token: string | undefined): string {
+  /** As large a page as may be read; one object is read whatever its size. */
+  async function readPage(token: string | undefined, size: { objects: number }): Promise<Page> {
+    for (;;) {
+      try {
+        return await client.get<Page>(pathOfPage(token, size.objects), {
+          accept: acceptFor('List'),
+          signal: end.signal,
+          ...(size.objects > 1 && { mostBytes: limits.pageBytes }),
+        })
+      } catch (error) {
+        if (!(error instanceof TooLargeError) || size.objects === 1) throw error
+        size.objects = Math.ceil(size.objects / 2)
+        lastContact = clock.now()
+      }
+    }
+  }
+
+  function pathOfPage(token: string | undefined, objects: number): string {
     const next = token === undefined ? '' : `&continue=${encodeURIComponent(token)}`
-    return `${path}?limit=${limits.page}${next}${query ? `&${query}` : ''}`
+    return `${path}?limit=${objects}${next}${query ? `&${query}` : ''}`
   }
 
   /** What the watch would have told us about, had it gone on. */

@@ -206,11 +206,10 @@ describe('installed', () => {
     ['webhook', 'patch', 'mutatingwebhookconfigurations/credential-injector', ANYWHERE, 'no'],
     ['controller', 'get', 'secrets', THERE, 'yes'],
     ['controller', 'create', 'secrets', HERE, 'yes'],
-    ['controller', 'create', 'secrets', THERE, 'no'],
+    ['controller', 'create', 'secrets', THERE, 'yes'],
     ['controller', 'update', 'secrets/credential-injector-ca', HERE, 'yes'],
-    ['controller', 'update', 'secrets/credential-injector-ca', THERE, 'no'],
-    ['controller', 'update', 'secrets/another', HERE, 'no'],
-    ['controller', 'delete', 'secrets/credential-injector-ca', HERE, 'no'],
+    ['controller', 'patch', 'secrets', ANYWHERE, 'no'],
+    ['controller', 'deletecollection', 'secrets', ANYWHERE, 'no'],
     ['controller', 'patch', 'mutatingwebhookconfigurations/credential-injector', ANYWHERE, 'yes'],
     ['controller', 'patch', 'mutatingwebhookconfigurations/another', ANYWHERE, 'no'],
     ['controller', 'patch', 'validatingwebhookconfigurations/credential-injector-workloads', ANYWHERE, 'yes'],
@@ -219,7 +218,9 @@ describe('installed', () => {
     ['controller', 'update', 'leases.coordination.k8s.io/another', HERE, 'no'],
     ['controller', 'create', 'events', THERE, 'yes'],
     ['controller', 'create', 'pods', ANYWHERE, 'no'],
-    ['controller', 'patch', 'deployments.apps', ANYWHERE, 'no'],
+    ['controller', 'patch', 'deployments.apps', ANYWHERE, 'yes'],
+    ['controller', 'create', 'deployments.apps', ANYWHERE, 'no'],
+    ['controller', 'patch', 'replicasets.apps', ANYWHERE, 'no'],
     ['controller', 'update', 'credentials.run.ai', ANYWHERE, 'no'],
   ] as const)('may the %s %s %s %j? %s', async (account, verb, resource, where, answer) => {
     const subresource = resource.startsWith('credentials.run.ai/')
@@ -227,6 +228,18 @@ describe('installed', () => {
     expect(
       await mayI(account, verb, plain as string, [...where, ...(sub ? [`--subresource=${sub}`] : [])]),
     ).toBe(answer)
+  })
+
+  test.each([
+    ['a Secret that is no copy', ['create', 'secret', 'generic', 'mine', ...THERE]],
+    ['a copy of nothing', ['create', 'secret', 'generic', 'credential-mine', ...THERE]],
+    ['a Secret of its own namespace', ['create', 'secret', 'generic', 'mine', ...HERE]],
+    ['the end of the authority', ['delete', 'secret', 'credential-injector-ca', ...HERE]],
+  ])('what RBAC cannot deny the controller, a fence does: %s', async (_, command) => {
+    const as = `system:serviceaccount:${OWN}:${OWN}-controller`
+    const { code, stderr } = await cluster.tryKubectl([...command, '--as', as, '--dry-run=server'])
+    expect(code).toBe(1)
+    expect(stderr).toContain(`ValidatingAdmissionPolicy '${OWN}-fence-secrets'`)
   })
 
   test('a request for a Secret with the webhook’s own token is answered 403', async () => {

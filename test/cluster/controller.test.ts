@@ -7,6 +7,7 @@ import type { Condition, CredentialStatus } from '../../src/api/status.ts'
 import { KubeError, type KubeObject } from '../../src/kube/client.ts'
 import { base64, CANARY, dockerConfig, encryptedPemKey, opensshKey } from '../support/secrets.ts'
 import { type Run, run } from '../support/server.ts'
+import { installCrds } from './install-crds.ts'
 import type { Cluster } from './kit/cluster.ts'
 import { say } from './kit/programs.ts'
 import { sharedCluster } from './kit/shared.ts'
@@ -27,10 +28,7 @@ let kubeconfig: string
 
 beforeAll(async () => {
   cluster = sharedCluster()
-  await cluster.kubectl(
-    ['apply', '--server-side', '-f', 'charts/credential-injector/files/crds'].map(inCheckout),
-  )
-  await cluster.kubectl(['wait', '--for=condition=Established', 'crd', ...CRDS])
+  await installCrds(cluster.client)
   for (const namespace of [OWN, TEAM]) await cluster.createNamespace(namespace)
   account = await makeControllerAccount(cluster, OWN)
   kubeconfig = account.kubeconfig
@@ -41,12 +39,6 @@ afterAll(async () => {
   await cluster.kubectl(['delete', 'clustercredentials', '--all'])
   await account.remove()
 })
-
-const CRDS = ['credentials.run.ai', 'clustercredentials.run.ai', 'credentialpolicies.run.ai']
-
-function inCheckout(argument: string): string {
-  return argument.startsWith('charts/') ? new URL(`../../${argument}`, import.meta.url).pathname : argument
-}
 
 // ---- Processes -------------------------------------------------------------------------------------------------------
 

@@ -341,8 +341,10 @@ describe('kubectl shows', () => {
       },
     )
     expect(await columns('credpol', 'columns')).toEqual([
-      expect.stringMatching(/^NAME +ENFORCEMENT +CREDENTIALS +NAMESPACES +PODS +AGE$/),
-      expect.stringMatching(/^columns +Enforce +\["wandb-credentials","cluster\/dockerhub"\] +2 +5 +\d+s$/),
+      expect.stringMatching(/^NAME +ENFORCEMENT +CREDENTIALS +NAMESPACES +PODS +READY +AGE$/),
+      expect.stringMatching(
+        /^columns +Enforce +\["wandb-credentials","cluster\/dockerhub"\] +2 +5 +True +\d+s$/,
+      ),
     ])
     await cluster.client.delete(`${path}/columns`)
   })

@@ -138,8 +138,15 @@ describe('Secrets', () => {
     await other.create(collection('Secret', TEAM), secret('anything'))
   })
 
+  test('of the own namespace: the key of the revision hash, once and for all', async () => {
+    const name = 'credential-injector-revision-key'
+    const path = `${collection('Secret', OWN)}/${name}`
+    await thief.create(collection('Secret', OWN), secret(name))
+    expect(await refusal(thief.patch(path, MERGE, CONTENT))).toContain(NO_COPY)
+    expect(await refusal(thief.delete(path))).toContain(NO_COPY)
+  })
+
   test.each([
-    ['the key of the revision hash', 'credential-injector-revision-key'],
     ['the CA', `${NAME}-ca`],
     ['the certificate', `${NAME}-webhook-tls`],
   ])('of the own namespace: %s', async (_, name) => {

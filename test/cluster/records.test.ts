@@ -302,7 +302,7 @@ describe('who writes pods writes their owners', () => {
     const started = performance.now()
     for (let index = 0; index < FLOOD; index++)
       await cluster.client
-        .create(PODS, owned(`invented-${index}`, 'nothing-of-that-name'))
+        .create(PODS, owned(`made-up-${index}`, 'nothing-of-that-name'))
         .then(() => expect.fail('it was created'), String)
     const seconds = (performance.now() - started) / 1000
     await eventually('all are told or held back', async () => {

@@ -3,7 +3,7 @@
  * real control plane. There is no node: a pretended kubelet says that pods run.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { CredentialStatus } from '../../src/api/status.ts'
 import type { KubeObject } from '../../src/kube/client.ts'
 import { base64, CANARY } from '../support/secrets.ts'
@@ -235,6 +235,7 @@ function patches(since: number): Record<string, number> {
 let markers = 0
 async function settled(): Promise<void> {
   const name = `marker-${++markers}`
+  const since = auditPosition(cluster)
   await makeCredential(name)
   await whenObject<CredentialObject>(
     cluster.client,
@@ -245,6 +246,8 @@ async function settled(): Promise<void> {
   await makeWorkload(name, { uses: name })
   await rotate(name)
   await when(name, (object) => recordOf(object).includes(`Credential/${name}@`))
+  // A watch may bring the change before the audit log has the request.
+  await vi.waitFor(() => expect(patches(since)).toHaveProperty(name), { timeout: 60_000 })
 }
 
 async function firstSeen(): Promise<void> {

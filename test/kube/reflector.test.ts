@@ -240,6 +240,19 @@ describe('when the server has forgotten what happened', () => {
     },
   )
 
+  test('a page that is too large is asked for in halves, down to one object of whatever size', async () => {
+    for (const name of ['a', 'b', 'c', 'd', 'e'])
+      server.put(RESOURCE, {
+        metadata: { name, namespace: 'n' },
+        spec: 'x'.repeat(name === 'c' ? 5_000 : 500),
+      })
+    await start({ limits: { page: 4, pageBytes: 2_000 } }).synced
+    expect(reflector?.stats().objects).toBe(5)
+    const sizes = server.requests.filter(({ verb }) => verb === 'list').map(({ query }) => query.get('limit'))
+    expect(sizes).toEqual(['4', '2', '2', '1', '1', '1'])
+    expect(troubles).toEqual([])
+  })
+
   test('a page token that has expired begins the list anew', async () => {
     for (const name of ['a', 'b', 'c']) put(name)
     server.fault('list', (_answer, _request, goOn) => {

@@ -1,4 +1,4 @@
-import { type KubeClient, KubeError } from '../../kube/client.ts'
+import { isConflict, isNotFound, type KubeClient, KubeError } from '../../kube/client.ts'
 import { type CredentialIdentity, copyFor, type FoundSecret, type StoredSecret } from './copy.ts'
 import type { CopyMetrics, CopyVerb } from './metrics.ts'
 
@@ -59,12 +59,7 @@ export function pathTo({ namespace, name }: { readonly namespace: string; readon
 }
 
 function unlessGone(error: unknown): void {
-  if (!(error instanceof KubeError) || error.status !== 404) throw error
-}
-
-/** The world is not what was planned from: it is planned again. */
-export function isConflict(error: unknown): boolean {
-  return error instanceof KubeError && error.status === 409
+  if (!isNotFound(error)) throw error
 }
 
 /** The namespace is gone, or nothing can be made in it any more. */

@@ -3,15 +3,23 @@ import { COPY } from '../../annotations.ts'
 import type { ClusterCredentialSpec } from '../../api/schema.ts'
 import { matchesSelector } from '../../api/selector.ts'
 import { type ClusterCredentialStatus, MOST_LISTED } from '../../api/status.ts'
-import { KubeError } from '../../kube/client.ts'
+import { isConflict, isNotFound, type KubeError } from '../../kube/client.ts'
 import { type Reflector, startReflector } from '../../kube/reflector.ts'
 import { copyName, excludedNamespaces } from '../../store/memory.ts'
 import type { Duty, DutyParts, StatusSource } from '../duties.ts'
 import { createQueue } from '../queue.ts'
 import { createRest } from '../rest.ts'
 import type { CredentialObject } from '../watched/credentials.ts'
-import { createWrites, isConflict, isNamespaceGone, isRefusal, pathTo } from './apply.ts'
-import { type CredentialIdentity, type FoundSecret, found, isCopyOf, type StoredSecret } from './copy.ts'
+import { createWrites, isNamespaceGone, isRefusal, pathTo } from './apply.ts'
+import {
+  type CredentialIdentity,
+  type FoundSecret,
+  found,
+  isCopyOf,
+  isRight,
+  original,
+  type StoredSecret,
+} from './copy.ts'
 import type { CopyMetrics, CopyState } from './metrics.ts'
 import { type Found, planCopy, type Step, type Wanted } from './plan.ts'
 import { createSources } from './sources.ts'
@@ -86,6 +94,8 @@ function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
   const told = new Map<string, ReadonlySet<string>>()
   /** By place: how often in a row the API server has refused the copy. */
   const refusals = new Map<string, number>()
+  /** By place: what became of the last write, where it was not what was written, and until when it is left so. */
+  const spoilt = new Map<string, { readonly outcome: string; readonly until: number }>()
   /** What was considered last, so that a change of a status is no reason to go through all namespaces. */
   const considered = new Map<string, string>()
   const rest = createRest<Facts>((credential) => parts.onNews(CLUSTER + credential), WRITE_EVERY_MS)
@@ -155,8 +165,11 @@ function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
     const { uid, generation, deletionTimestamp } = watched.credential(CLUSTER + credential)?.metadata ?? {}
     const state = JSON.stringify([uid, generation, deletionTimestamp, sources.of(credential)])
     if (considered.get(credential) === state) return
-    if (uid === undefined) considered.delete(credential)
-    else considered.set(credential, state)
+    if (uid === undefined) {
+      considered.delete(credential)
+      told.delete(credential)
+      changedAt.delete(credential)
+    } else considered.set(credential, state)
     considerAll(credential)
     rest.changed(credential)
   }
@@ -195,8 +208,8 @@ function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
   function consider(credential: string, namespace: string): void {
     const step = planCopy(credential, wantedIn(credential, namespace), foundIn(credential, namespace))
     note(credential, namespace, step)
-    if (step.do !== 'nothing' && step.do !== 'wait' && step.do !== 'yield')
-      queue.add(`${namespace}/${credential}`)
+    if (step.do === 'nothing' || step.do === 'wait' || step.do === 'yield') return
+    if (!isSpoilt(credential, namespace, step)) queue.add(`${namespace}/${credential}`)
   }
 
   function wantedIn(credential: string, namespace: string): Wanted {
@@ -261,33 +274,44 @@ function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
   async function settleOne(place: string): Promise<void> {
     const [namespace, credential] = place.split('/') as [string, string]
     try {
-      await take(credential, namespace, await nextStep(credential, namespace))
+      const step = await nextStep(credential, namespace)
+      if (step.do === 'wait') return
+      await take(credential, namespace, step)
       refusals.delete(place)
+      spoilt.delete(place)
     } catch (error) {
       if (signal.aborted || isNamespaceGone(error)) return
-      if (!isRefusal(error)) throw error
-      refuse(credential, namespace, error)
+      if (error instanceof SpoiltError) {
+        const until = now() + refuse(credential, namespace, SPOILT)
+        spoilt.set(place, { outcome: error.outcome, until })
+      } else if (isRefusal(error)) refuse(credential, namespace, refused(error))
+      else throw error
     } finally {
       // Only this one is left.
       if (queue.depth() <= 1) sources.forgetContents()
     }
   }
 
-  function refuse(credential: string, namespace: string, error: KubeError): void {
+  /** Returns after how many milliseconds it is tried again. */
+  function refuse(credential: string, namespace: string, failure: Failure): number {
     const place = `${namespace}/${credential}`
     const count = refusals.get(place) ?? 0
     refusals.set(place, count + 1)
     const retryIn = Math.min(LONGEST_REFUSAL_MS, FIRST_REFUSAL_MS * 2 ** Math.min(count, 20))
     queue.addAt(place, now() + retryIn)
-    if (count === 0) report(place, error, retryIn)
-    if (tally.set(credential, namespace, 'failed', refused(error))) rest.changed(credential)
+    // Its own sentence: what the API server says of a refused object may quote it.
+    if (count === 0) report(place, new Error(failure.message), retryIn)
+    if (tally.set(credential, namespace, 'failed', failure)) rest.changed(credential)
+    return retryIn
   }
 
   async function nextStep(credential: string, namespace: string): Promise<Step> {
     const step = planCopy(credential, wantedIn(credential, namespace), foundIn(credential, namespace))
+    if (isSpoilt(credential, namespace, step)) return { do: 'wait' }
     if (step.do !== 'look') return step
     const looked = await lookAt(credential, namespace)
     const next = planCopy(credential, wantedIn(credential, namespace), looked)
+    if (isSpoilt(credential, namespace, next)) return { do: 'wait' }
     note(credential, namespace, next)
     return next
   }
@@ -301,7 +325,7 @@ function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
       foreign.set(`${namespace}/${secret.name}`, its.resourceVersion)
       return 'foreign'
     } catch (error) {
-      if (error instanceof KubeError && error.status === 404) return 'none'
+      if (isNotFound(error)) return 'none'
       throw error
     }
   }
@@ -319,12 +343,26 @@ function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
       step.do === 'update'
         ? await writes.update(identity, step.found, source)
         : await writes.create(identity, namespace, source)
+    const written = found(copy, key)
+    if (!isRight(written, identity, original(credential, source, key)))
+      throw new SpoiltError(outcome(credential, written))
     // Right, and known to be so before the watch says it.
     copies.offer(copy)
     if (tally.get(credential, namespace) !== 'right') {
       tally.set(credential, namespace, undefined)
       consider(credential, namespace)
     }
+  }
+
+  /** It is what somebody made of it when it was written last: to write it once more at once would change nothing. */
+  function isSpoilt(credential: string, namespace: string, step: Step): boolean {
+    const last = spoilt.get(`${namespace}/${credential}`)
+    if (last === undefined || !('found' in step) || now() >= last.until) return false
+    return last.outcome === outcome(credential, step.found)
+  }
+
+  function outcome(credential: string, { resourceVersion }: FoundSecret): string {
+    return JSON.stringify([resourceVersion, sources.of(credential)])
   }
 
   function report(place: string, error: Error, retryIn: number): void {
@@ -385,6 +423,21 @@ function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
       },
     )
   }
+}
+
+/** The copy came out of the API server as something else than was written. */
+class SpoiltError extends Error {
+  readonly outcome: string
+  constructor(outcome: string) {
+    super(SPOILT.message)
+    this.outcome = outcome
+  }
+}
+
+const SPOILT: Failure = {
+  reason: 'CopyChanged',
+  message:
+    'Something in the cluster, such as another admission webhook, changes the copy while it is written. Let it leave Secrets with the label credentials.run.ai/copy alone.',
 }
 
 function identityOf({ metadata: { name, uid = '' } }: CredentialObject): CredentialIdentity {

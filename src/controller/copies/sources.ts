@@ -1,4 +1,4 @@
-import { type KubeClient, KubeError } from '../../kube/client.ts'
+import { isNotFound, type KubeClient } from '../../kube/client.ts'
 import type { WorkQueue } from '../queue.ts'
 import { type CredentialObject, secretKeyOf } from '../watched/credentials.ts'
 import type { Watched } from '../watched/index.ts'
@@ -102,7 +102,7 @@ export function createSources(parts: SourceParts): Sources {
     try {
       return await client.get<StoredSecret>(`/api/v1/namespaces/${namespace}/secrets/${name}`, { signal })
     } catch (error) {
-      if (error instanceof KubeError && error.status === 404) return undefined
+      if (isNotFound(error)) return undefined
       throw error
     }
   }

@@ -3,7 +3,7 @@
  * there or not. Nothing is written that is there already, whatever brought it.
  */
 import { isDeepStrictEqual } from 'node:util'
-import { type KubeClient, KubeError } from '../../kube/client.ts'
+import { isConflict, type KubeClient, KubeError } from '../../kube/client.ts'
 import { type Reflector, startReflector, type Trouble } from '../../kube/reflector.ts'
 import {
   type EntriesInput,
@@ -254,10 +254,6 @@ function kept({ metadata, webhooks }: WebhookConfiguration): WebhookConfiguratio
 
 function hasInjector({ metadata: { annotations = {} } }: WebhookConfiguration): boolean {
   return Object.keys(annotations).some((key) => key.startsWith(INJECTOR))
-}
-
-export function isConflict(error: unknown): boolean {
-  return error instanceof KubeError && error.status === 409
 }
 
 /** For what it is, so that the same would be refused again. */

@@ -4,14 +4,14 @@
  * enforces (enforced-by.ts), and has a status (assessment.ts, status.ts). The entries come first, and wait for nothing else.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { KubeError } from '../../kube/client.ts'
+import { isConflict, isNotFound } from '../../kube/client.ts'
 import type { Duty, DutyParts, StatusSource } from '../duties.ts'
 import { createQueue } from '../queue.ts'
 import { statusPatch } from '../status/patch.ts'
 import { placeOf } from '../watched/credentials.ts'
 import type { PolicyObject } from '../watched/index.ts'
 import { type Assessment, assess } from './assessment.ts'
-import { type ConfigurationNames, followConfiguration, isConflict } from './configuration.ts'
+import { type ConfigurationNames, followConfiguration } from './configuration.ts'
 import { createCredentialIndex } from './credential-index.ts'
 import { excludedBy, type StoredPolicy } from './entries.ts'
 import { createPolicyMetrics, type PolicyMetrics } from './metrics.ts'
@@ -302,7 +302,7 @@ function start(
       const after = await client.patch<PolicyObject>(path, 'application/merge-patch+json', body, { signal })
       watched.offerPolicy(after)
     } catch (error) {
-      if (error instanceof KubeError && error.status === 404) return false
+      if (isNotFound(error)) return false
       throw error
     }
     metrics.written('status')

@@ -1,5 +1,5 @@
 import type { ClusterCredentialStatus, ReadyReason } from '../../api/status.ts'
-import { KubeError } from '../../kube/client.ts'
+import { isConflict, isNotFound } from '../../kube/client.ts'
 import type { Duty, DutyParts, StatusSource } from '../duties.ts'
 import type { CredentialCount, ReconcileResult } from '../metrics.ts'
 import { createQueue, type WorkQueue } from '../queue.ts'
@@ -59,14 +59,6 @@ function report({ metrics, log }: DutyParts, credential: string, error: Error, r
     { credential, problem: error.message, retryInMs: Math.round(retryIn) },
     'the status could not be brought up to date; it is tried again',
   )
-}
-
-function isConflict(error: unknown): boolean {
-  return error instanceof KubeError && error.status === 409
-}
-
-function isGone(error: unknown): boolean {
-  return error instanceof KubeError && error.status === 404
 }
 
 // ---- Observe, plan, apply --------------------------------------------------------------------------------------------
@@ -169,7 +161,7 @@ function createReconciler(
       metrics.secretRead()
       return await client.get<StoredSecret>(`/api/v1/namespaces/${namespace}/secrets/${name}`, { signal })
     } catch (error) {
-      if (isGone(error)) return undefined
+      if (isNotFound(error)) return undefined
       throw error
     }
   }
@@ -200,7 +192,7 @@ function createReconciler(
       watched.offer({ ...after, kind: credential.kind })
       return 'written'
     } catch (error) {
-      if (isGone(error)) return 'gone'
+      if (isNotFound(error)) return 'gone'
       throw error
     }
   }

@@ -126,10 +126,10 @@ export function createUsageIndex(surroundings: Surroundings): UsageIndex {
     },
     missedBy(pod) {
       if (pod.isOver || pod.isEnding) return []
-      const all = pod.uses.flatMap(({ secret }) =>
-        usedThrough(secret, pod).map(({ credential }) => credential),
-      )
-      return [...new Set(all)].filter((credential) => isMissedBy(pod, credential))
+      const keys = pod.uses.flatMap(({ secret }) => [...namersOf(secret, [pod.namespace])])
+      return [...new Set(keys)]
+        .map((key) => credentials.get(key) as CredentialObject)
+        .filter((it) => userOf(it, pod) !== undefined && isMissedBy(pod, it))
     },
     *used() {
       for (const key of credentials.keys()) if (this.usageOf(key).pods > 0) yield key
@@ -193,8 +193,8 @@ export function createUsageIndex(surroundings: Surroundings): UsageIndex {
     if (credential === undefined || !users.has(secretOf(credential))) return NOBODY
     const tally = createTally(credential.kind === 'ClusterCredential')
     for (const pod of podsOf(credential)) {
-      const use = usedThrough(secretOf(credential), pod).find((it) => it.credential === credential)
-      if (use) tally.add(pod, surroundings.workloadOf(pod), use.isByHand, isMissedBy(pod, credential))
+      const by = userOf(credential, pod)
+      if (by) tally.add(pod, surroundings.workloadOf(pod), by === 'hand', isMissedBy(pod, credential))
     }
     return tally.usage()
   }
@@ -206,19 +206,26 @@ export function createUsageIndex(surroundings: Surroundings): UsageIndex {
     else for (const its of places?.values() ?? []) yield* its
   }
 
-  /** Of several credentials with one Secret those that the injector has recorded, or else all. */
-  function usedThrough(
-    secret: string,
+  /**
+   * Who makes a pod that refers to the credential's Secret use it; nobody, where its record names others of that Secret. A tenant
+   * may have hundreds of credentials with one Secret: the record is asked, which is short, and not each of them.
+   */
+  function userOf(
+    credential: CredentialObject,
     { namespace, injected }: PodFacts,
-  ): { credential: CredentialObject; isByHand: boolean }[] {
-    const all = [...namersOf(secret, [namespace])]
-      .map((key) => credentials.get(key) as CredentialObject)
-      .filter((it) => it.kind === 'Credential' || surroundings.isOffered(it, namespace))
-    const recorded = all.filter(({ kind, metadata }) =>
-      injected.some((record) => record.kind === kind && record.name === metadata.name),
-    )
-    const isByHand = recorded.length === 0
-    return (isByHand ? all : recorded).map((credential) => ({ credential, isByHand }))
+  ): 'injector' | 'hand' | undefined {
+    if (!isHere(credential, namespace)) return undefined
+    const recorded = injected
+      .map(({ kind, name }) =>
+        credentials.get(kind === 'Credential' ? `${kind}/${namespace}/${name}` : `${kind}/${name}`),
+      )
+      .filter((it) => it !== undefined && secretOf(it) === secretOf(credential) && isHere(it, namespace))
+    if (recorded.length === 0) return 'hand'
+    return recorded.includes(credential) ? 'injector' : undefined
+  }
+
+  function isHere(credential: CredentialObject, namespace: string): boolean {
+    return credential.kind === 'Credential' || surroundings.isOffered(credential, namespace)
   }
 
   function isMissedBy(pod: PodFacts, credential: CredentialObject): boolean {

@@ -30,9 +30,16 @@ export const BETWEEN = {
 } as const
 export type BetweenKind = keyof typeof BETWEEN
 
-/** What is remembered of one of them: whose it is, if anybody's. */
+/** Longer than the kind or name of any object. The API server takes references of any length, and a status does not. */
+const MOST_KIND_CHARACTERS = 63
+const MOST_NAME_CHARACTERS = 253
+
+/** What is remembered of an owned object: whose it is, if anybody's. */
 export function ownerIn({ metadata }: OwnedObject): OwnerReference | undefined {
-  return metadata.ownerReferences?.find(({ controller }) => controller === true)
+  const owner = metadata.ownerReferences?.find(({ controller }) => controller === true)
+  if (owner === undefined) return undefined
+  const isReal = owner.kind.length <= MOST_KIND_CHARACTERS && owner.name.length <= MOST_NAME_CHARACTERS
+  return isReal ? owner : undefined
 }
 
 /** Undefined for a bare pod. `ownerOf` knows the owners of ReplicaSets and Jobs. */

@@ -4,7 +4,7 @@
  */
 import { INJECTED, RESTART_ON_ROTATION, RESTARTED_FOR } from '../../annotations.ts'
 import type { KubeObject } from '../../kube/client.ts'
-import type { OwnerReference } from './owners.ts'
+import { type OwnerReference, ownerIn } from './owners.ts'
 
 export interface PodFacts {
   readonly namespace: string
@@ -98,7 +98,7 @@ export function factsOf({ metadata, spec = {}, status = {} }: StoredPod): PodFac
     name,
     uid,
     labels,
-    owner: metadata.ownerReferences?.find(({ controller }) => controller === true),
+    owner: ownerIn({ metadata }),
     isOver: status.phase === 'Succeeded' || status.phase === 'Failed',
     isEnding: metadata.deletionTimestamp !== undefined,
     createdAt: Date.parse(metadata.creationTimestamp ?? ''),
@@ -113,11 +113,14 @@ export function factsOf({ metadata, spec = {}, status = {} }: StoredPod): PodFac
 
 const NOTHING: Readonly<Record<string, string>> = Object.freeze({})
 
+/** More than any pod has: whoever writes the annotation by hand could fill the memory, and each count goes through all. */
+const MOST_RECORDS = 200
+
 const RECORD = /^(Credential|ClusterCredential)\/([^@]+)(?:@(.+))?$/
 
 /** `Credential/wandb-credentials@1f2e…,ClusterCredential/dockerhub`; what is not understood is left out. */
 function recordsIn(annotation: string): InjectedRecord[] {
-  return annotation.split(',').flatMap((item) => {
+  return annotation.split(',', MOST_RECORDS).flatMap((item) => {
     const [, kind, name, revision] = RECORD.exec(item) ?? []
     return kind === undefined || name === undefined ? [] : [{ kind, name, revision }]
   })

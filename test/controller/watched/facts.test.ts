@@ -77,3 +77,29 @@ describe('a copy was written', () => {
 
   test('by what is no copy, never', () => expect(copiedAt(secret('wandb', []))).toBeUndefined())
 })
+
+describe('what a pod says of itself is bounded', () => {
+  const owned = (kind: string, name: string): StoredPod => ({
+    ...podWith({}),
+    metadata: {
+      name: 'p',
+      namespace: 'n',
+      ownerReferences: [{ apiVersion: 'example.com/v1', kind, name, uid: 'u', controller: true }],
+    },
+  })
+
+  test('a record of more credentials than any pod has is cut', () => {
+    const record = Array.from({ length: 20_000 }, (_, index) => `Credential/c-${index}@r`).join(',')
+    const pod = {
+      ...podWith({}),
+      metadata: { name: 'p', annotations: { 'credentials.run.ai/injected': record } },
+    }
+    expect(factsOf(pod).injected).toHaveLength(200)
+  })
+
+  test('an owner of a name that no object can have is none: a status has no room for it', () => {
+    expect(factsOf(owned('Training', 'x'.repeat(253))).owner?.kind).toBe('Training')
+    expect(factsOf(owned('Training', 'x'.repeat(254))).owner).toBeUndefined()
+    expect(factsOf(owned('K'.repeat(64), 'x')).owner).toBeUndefined()
+  })
+})
