@@ -1,4 +1,5 @@
 import { copyName } from '../../store/memory.ts'
+import { knowsPresent } from '../usage/freshness.ts'
 import { type CredentialObject, keyOf as credentialKeyOf, placeOf } from '../watched/credentials.ts'
 import type { Watched } from '../watched/index.ts'
 import type { Workload } from '../watched/owners.ts'
@@ -157,14 +158,12 @@ export function watchStale({ watched, missedBy, onChange, now = Date.now }: Stal
   }
 
   /** What is older than the content of its files. */
-  function isOlder(
-    { namespace, createdAt }: PodFacts,
-    { kind, metadata, status }: CredentialObject,
-  ): boolean {
-    const copy = `${namespace}/${copyName(metadata.name)}`
-    const copiedAt = kind === 'ClusterCredential' ? (watched.copiedAt(copy) ?? 0) : 0
-    const { lastRotated } = status ?? {}
-    return lastRotated !== undefined && createdAt <= Math.max(copiedAt, Date.parse(lastRotated))
+  function isOlder(pod: PodFacts, credential: CredentialObject): boolean {
+    const { lastRotated } = credential.status ?? {}
+    if (lastRotated === undefined || knowsPresent(pod, credential)) return false
+    const copy = `${pod.namespace}/${copyName(credential.metadata.name)}`
+    const copiedAt = credential.kind === 'ClusterCredential' ? (watched.copiedAt(copy) ?? 0) : 0
+    return pod.createdAt <= Math.max(copiedAt, Date.parse(lastRotated))
   }
 
   // ---- Credentials ----

@@ -173,6 +173,18 @@ describe('files are renewed in place, and yet restarted for where the credential
     expect(watches.told.splice(0)).toEqual([KEY])
     expect(stale.get(KEY)?.rotations.map(({ credential }) => credential)).toEqual(['ClusterCredential/ca'])
   })
+
+  test.each<[string, string, boolean]>([
+    ['the present content', 'ClusterCredential/ca@r2', false],
+    ['an older content', 'ClusterCredential/ca@r1', true],
+  ])('a copy that is made again later is no rotation for a pod that was made with %s: stale %s', (...its) => {
+    const [, record, is] = its
+    watches.credential('ca', { kind: 'ClusterCredential', spec: AUTOMATIC })
+    const pod = withFiles('credential-ca', '2026-11-25T01:15:01Z')
+    watches.pod('p', { ...pod, annotations: { 'credentials.run.ai/injected': record } })
+    watches.copies.set('team/credential-ca', Date.parse('2026-12-25T00:00:00Z'))
+    expect(watches.start().get(KEY) !== undefined).toBe(is)
+  })
 })
 
 test('a workload has the pods of all its ReplicaSets, and the wishes of those that are stale', () => {
