@@ -24,6 +24,7 @@ import type { RotationSettings } from './settings.ts'
 import { keyOf, type StaleWorkloads } from './stale.ts'
 import { createTurns } from './turns.ts'
 import {
+  FIELD_MANAGER,
   isRestartable,
   pathOf,
   recordsIn,
@@ -44,8 +45,6 @@ const HELD_AT_FULL_PACE = 100
 /** At the beginning. */
 const SURVEYED_AT_ONCE = 8
 const SURVEY_TRIES = 8
-/** The name under which the API server remembers who wrote the record. */
-const FIELD_MANAGER = 'credential-injector-controller'
 
 export interface Restarter {
   /**
@@ -250,7 +249,7 @@ export function createRestarter(
     state: WorkloadState,
     ripe: readonly StaleRotation[],
   ): boolean {
-    if (!rollouts.has(key) && isRecorded(state, ripe)) begin(key, workload)
+    if (!rollouts.has(key) && isRecorded(state, ripe)) beginAsWritten(key, workload, state)
     const rollout = rollouts.get(key)
     if (rollout === undefined || state.isRolledOut) return false
     if (now() - rollout.since < settings.rolloutLimit) return true
@@ -259,9 +258,18 @@ export function createRestarter(
     return false
   }
 
-  function begin(key: string, workload: Workload): void {
+  /**
+   * A rollout that the controller began a while ago. A record that it did not write is no sign of one, nor is one of old: templates
+   * keep it for ever, and what is rolled out now may be anything. It may take no longer for having been found anew.
+   */
+  function beginAsWritten(key: string, workload: Workload, { restartedAt }: WorkloadState): void {
+    if (restartedAt === undefined || now() - restartedAt >= settings.rolloutLimit) return
+    begin(key, workload, Math.min(restartedAt, now()))
+  }
+
+  function begin(key: string, workload: Workload, since: number): void {
     turns.found(key, workload.namespace)
-    rollouts.set(key, { workload, since: now() })
+    rollouts.set(key, { workload, since })
   }
 
   async function survey(signal: AbortSignal): Promise<void> {
@@ -287,11 +295,12 @@ export function createRestarter(
     const key = keyOf(workload)
     try {
       const object = await patiently(() => client.get<StoredWorkload>(pathOf(workload), { signal }), signal)
-      const { record, isRolledOut } = stateOf(workload.kind, object)
+      const state = stateOf(workload.kind, object)
+      const isIts = object.metadata.uid === workload.uid
       // Whatever it was restarted for: the Secret may have changed again since then.
-      if (record !== '' && !isRolledOut && object.metadata.uid === workload.uid) begin(key, workload)
+      if (isIts && state.record !== '' && !state.isRolledOut) beginAsWritten(key, workload, state)
     } catch (error) {
-      if (!isGone(error) && !isRefusal(error)) begin(key, workload)
+      if (!isGone(error) && !isRefusal(error)) begin(key, workload, now())
     }
   }
 

@@ -35,6 +35,8 @@ interface Pod {
 export interface SimulatedWorkload extends Workload {
   readonly uses: readonly string[]
   record: string
+  /** When the controller wrote it. */
+  restartedAt: number | undefined
   /** Of templates that it had. */
   history: string[]
   version: number
@@ -89,6 +91,7 @@ export class World {
       uid: `uid-${name}`,
       uses,
       record: '',
+      restartedAt: undefined,
       history: [],
       version: 1,
       generation: 1,
@@ -270,6 +273,7 @@ export class World {
         resourceVersion: `${version}`,
         generation,
         annotations: workload.restartPaused ? { 'credentials.run.ai/restart-paused': 'true' } : {},
+        managedFields: managersOf(workload),
       },
       spec: {
         replicas: pods.length,
@@ -300,6 +304,7 @@ export class World {
     workload.history.push(workload.record)
     this.change(workload, () => {
       workload.record = record
+      workload.restartedAt = this.now
       workload.available = false
     })
   }
@@ -310,6 +315,14 @@ export class World {
   start(settings: Partial<RotationSettings> = {}): Controller {
     return new Controller(this, { ...SETTINGS, ...settings })
   }
+}
+
+/** Times there have no fractions of a second. */
+function managersOf({ restartedAt }: SimulatedWorkload) {
+  const others = { manager: 'kube-controller-manager', time: '2030-01-01T00:00:00Z' }
+  if (restartedAt === undefined) return [others]
+  const time = `${new Date(restartedAt).toISOString().slice(0, 19)}Z`
+  return [others, { manager: 'credential-injector-controller', time }]
 }
 
 export class Controller {
