@@ -21,18 +21,17 @@ export const COPIES_COME_MS = 15 * 60_000
  */
 export function isStale(
   { since, as }: SecretUse,
-  { createdAt, injected }: Pick<PodFacts, 'createdAt' | 'injected'>,
-  { kind, metadata, status }: CredentialObject,
+  pod: Pick<PodFacts, 'createdAt' | 'injected'>,
+  credential: CredentialObject,
   copiedAt: number | undefined,
 ): boolean {
-  const { revision, lastRotated } = status ?? {}
+  const { revision, lastRotated } = credential.status ?? {}
   if (as !== 'variables' || since === undefined || revision === undefined || lastRotated === undefined)
     return false
+  if (knowsPresent(pod, credential)) return false
   const rotatedAt = Date.parse(lastRotated)
-  if (knowsPresent({ createdAt, injected }, { kind, metadata, status })) return false
-  const isCopy = kind === 'ClusterCredential'
-  if (isCopy && copiedAt !== undefined && copiedAt > rotatedAt)
-    return createdAt <= copiedAt && since <= copiedAt + MARGIN_MS
+  if (credential.kind === 'ClusterCredential' && copiedAt !== undefined && copiedAt > rotatedAt)
+    return pod.createdAt <= copiedAt && since <= copiedAt + MARGIN_MS
   return since <= rotatedAt + MARGIN_MS
 }
 
