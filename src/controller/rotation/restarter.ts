@@ -105,7 +105,8 @@ export function createRestarter(
     const ripe = ripeAmong(key, found === undefined ? [] : askedFor(found))
     if (rollout === undefined) {
       if (ripe.length === 0 || isAnswered(key, ripe)) return turns.end(key)
-      if (!settings.restartWorkloads) return hold(key, workload, ripe, held('RestartsOff', ripe, true))
+      if (!settings.restartWorkloads)
+        return await hold(key, workload, ripe, held('RestartsOff', ripe, true), signal)
       if (!turns.take(key, workload.namespace)) return
     }
     await attempt(key, workload, ripe, signal)
@@ -140,7 +141,7 @@ export function createRestarter(
       if (signal.aborted) return
       if (isGone(error)) return forget(key)
       if (!rollouts.has(key)) turns.end(key)
-      if (isRefusal(error)) return hold(key, workload, ripe, refused(ripe, error as Error))
+      if (isRefusal(error)) return await hold(key, workload, ripe, refused(ripe, error as Error), signal)
       metrics.counted(isConflict(error) ? 'conflict' : 'error')
       throw error
     }
@@ -162,7 +163,7 @@ export function createRestarter(
     const plan = await planFor(workload, object, state, delivered, signal)
     if (plan.do === 'restart') await restart(key, workload, object, plan, signal)
     else if (isUnderWay(key, workload, state, ripe)) queue.addAt(key, now() + FOLLOW_MS)
-    else if (plan.do === 'hold') hold(key, workload, ripe, plan)
+    else if (plan.do === 'hold') await hold(key, workload, ripe, plan, signal)
     else if (delivered.length < open.length) awaitDelivery(key, ripe)
     else settle(key, ripe)
   }
@@ -339,19 +340,24 @@ export function createRestarter(
     turns.end(key)
   }
 
-  function hold(
+  async function hold(
     key: string,
     workload: Workload,
     ripe: readonly StaleRotation[],
     { reason, message, isFinal }: Hold,
-  ): void {
+    signal: AbortSignal,
+  ): Promise<void> {
     const pace = HELD_MS * Math.ceil((heldCount() + 1) / HELD_AT_FULL_PACE)
     const until = isFinal ? Number.POSITIVE_INFINITY : now() + pace
     answers.set(key, { asked: fingerprint(ripe), until, isHeld: true })
     if (!isFinal) queue.addAt(key, until)
-    if (say(key, workload, reason, message)) metrics.counted('held')
+    const isNews = say(key, workload, reason, message)
     rollouts.delete(key)
     turns.end(key)
+    if (!isNews) return
+    metrics.counted('held')
+    // It is said once, of thousands at the same time, and of events that wait only so many are kept: more slowly, then.
+    await untilAborted(events.flush(), signal)
   }
 
   /** Once, as long as it stays the same. */
@@ -372,6 +378,16 @@ export function createRestarter(
   function heldCount(): number {
     return [...answers.values()].filter(({ isHeld }) => isHeld).length
   }
+}
+
+async function untilAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return
+  const listening = new AbortController()
+  const aborted = new Promise((resolve) =>
+    signal.addEventListener('abort', resolve, { signal: listening.signal }),
+  )
+  await Promise.race([work, aborted])
+  listening.abort()
 }
 
 function fingerprint(rotations: readonly Rotation[]): string {

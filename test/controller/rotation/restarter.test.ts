@@ -158,6 +158,32 @@ describe('a workload that cannot be restarted', () => {
     expect([world.requests, reasons()]).toEqual([[], ['Deployment/w Warning RestartsOff']])
   })
 
+  test.each([{ restartWorkloads: false }, { isPaused: true }])(
+    'is told of, however many they are: %j',
+    async (settings) => {
+      for (let n = 0; n < 150; n++) world.add('a', `w${n}`, ['wandb'])
+      world.advance(1_000)
+      world.rotate('wandb')
+      world.advance(SETTLE)
+      await (await world.start(settings).begin()).work()
+      expect(world.events).toHaveLength(150)
+    },
+  )
+
+  test('does not wait for events when the controller ends', async () => {
+    world.add('a', 'w', ['wandb'])
+    world.advance(1_000)
+    world.rotate('wandb')
+    world.advance(SETTLE)
+    const controller = await world.start({ restartWorkloads: false }).begin()
+    controller.eventsAreSent = new Promise(() => {})
+    const work = controller.work()
+    await Promise.resolve()
+    controller.kill()
+    await work
+    expect(reasons()).toEqual(['Deployment/w Warning RestartsOff'])
+  })
+
   test('of a kind that is never restarted', async () => {
     world.add('a', 'job', ['wandb'], 1, 'Job')
     world.add('a', 'pod', ['wandb'], 1, 'Pod')

@@ -24,6 +24,7 @@ export const SETTINGS: RotationSettings = {
 }
 const OWN = 'own'
 const KEY = Buffer.alloc(32)
+const MOST_EVENTS = 100
 const START = Date.parse('2026-11-25T00:00:00Z')
 
 interface Pod {
@@ -333,6 +334,8 @@ export class Controller {
   readonly #world: World
   readonly #waiting = new Set<string>()
   readonly #times = new Map<string, number>()
+  #unsent = 0
+  eventsAreSent: Promise<void> = Promise.resolve()
   isLeading = true
 
   constructor(world: World, settings: RotationSettings) {
@@ -343,8 +346,14 @@ export class Controller {
         client: world.client,
         watched: { credential: () => ({ spec: { secretRef: { name: 'source' } } }) } as any,
         events: {
-          send: (about, event) => void world.events.push([`${about.kind}/${about.name}`, event]),
-          flush: async () => {},
+          // Of those that wait to be sent only so many are kept, as by the sender of events.
+          send: (about, event) => {
+            if (this.#unsent++ < MOST_EVENTS) world.events.push([`${about.kind}/${about.name}`, event])
+          },
+          flush: async () => {
+            await this.eventsAreSent
+            this.#unsent = 0
+          },
         },
         metrics: this.metrics,
         log: logger,
