@@ -79,31 +79,34 @@ export function createTurns({ atOnce, onePerNamespace, onTurn }: TurnSettings): 
     const room = atOnce - running.size
     if (room <= 0 || line.size === 0) return []
     const counts = countsOf(running.values())
-    const rest = new Map([...line].map(([namespace, keys]) => [namespace, [...firstOf(keys, room)]]))
-    const chosen: string[] = []
-    while (chosen.length < room) {
-      const namespace = fewestOf(rest.keys(), counts)
-      const key = namespace && rest.get(namespace)?.shift()
+    const chosen = new Set<string>()
+    for (let count = 0; count < room; count++) {
+      const namespace = fewest(chosen, counts)
+      const key = namespace && firstIn(namespace, chosen)
       if (!namespace || !key) break
-      chosen.push(key)
+      chosen.add(key)
       counts.set(namespace, (counts.get(namespace) ?? 0) + 1)
-      const others = rest.get(namespace) as string[]
-      rest.delete(namespace)
-      if (others.length > 0) rest.set(namespace, others)
     }
-    return chosen
+    return [...chosen]
   }
 
-  function fewestOf(namespaces: Iterable<string>, counts: ReadonlyMap<string, number>): string | undefined {
+  /** The namespace with the fewest under way that has any besides these in the line. */
+  function fewest(besides: ReadonlySet<string>, counts: ReadonlyMap<string, number>): string | undefined {
     let best: string | undefined
-    let fewest = onePerNamespace ? 1 : Number.POSITIVE_INFINITY
-    for (const namespace of namespaces) {
+    let least = onePerNamespace ? 1 : Number.POSITIVE_INFINITY
+    for (const namespace of line.keys()) {
       const count = counts.get(namespace) ?? 0
-      if (count >= fewest) continue
+      if (count >= least || firstIn(namespace, besides) === undefined) continue
       best = namespace
-      fewest = count
+      least = count
+      if (count === 0) break
     }
     return best
+  }
+
+  function firstIn(namespace: string, besides: ReadonlySet<string>): string | undefined {
+    for (const key of line.get(namespace) ?? []) if (!besides.has(key)) return key
+    return undefined
   }
 
   /** They keep their places until they take their turn. */
@@ -116,12 +119,4 @@ function countsOf(namespaces: Iterable<string>): Map<string, number> {
   const counts = new Map<string, number>()
   for (const namespace of namespaces) counts.set(namespace, (counts.get(namespace) ?? 0) + 1)
   return counts
-}
-
-function* firstOf(keys: Iterable<string>, most: number): Iterable<string> {
-  let count = 0
-  for (const key of keys) {
-    if (count++ >= most) return
-    yield key
-  }
 }
