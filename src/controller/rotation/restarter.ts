@@ -24,6 +24,7 @@ import type { RotationSettings } from './settings.ts'
 import { keyOf, type StaleWorkloads } from './stale.ts'
 import { createTurns } from './turns.ts'
 import {
+  FIELD_MANAGER,
   isRestartable,
   pathOf,
   recordsIn,
@@ -44,8 +45,6 @@ const HELD_AT_FULL_PACE = 100
 /** At the beginning. */
 const SURVEYED_AT_ONCE = 8
 const SURVEY_TRIES = 8
-/** The name under which the API server remembers who wrote the record. */
-const FIELD_MANAGER = 'credential-injector-controller'
 
 export interface Restarter {
   /**
@@ -106,7 +105,8 @@ export function createRestarter(
     const ripe = ripeAmong(key, found === undefined ? [] : askedFor(found))
     if (rollout === undefined) {
       if (ripe.length === 0 || isAnswered(key, ripe)) return turns.end(key)
-      if (!settings.restartWorkloads) return hold(key, workload, ripe, held('RestartsOff', ripe, true))
+      if (!settings.restartWorkloads)
+        return await hold(key, workload, ripe, held('RestartsOff', ripe, true), signal)
       if (!turns.take(key, workload.namespace)) return
     }
     await attempt(key, workload, ripe, signal)
@@ -141,7 +141,7 @@ export function createRestarter(
       if (signal.aborted) return
       if (isGone(error)) return forget(key)
       if (!rollouts.has(key)) turns.end(key)
-      if (isRefusal(error)) return hold(key, workload, ripe, refused(ripe, error as Error))
+      if (isRefusal(error)) return await hold(key, workload, ripe, refused(ripe, error as Error), signal)
       metrics.counted(isConflict(error) ? 'conflict' : 'error')
       throw error
     }
@@ -163,7 +163,7 @@ export function createRestarter(
     const plan = await planFor(workload, object, state, delivered, signal)
     if (plan.do === 'restart') await restart(key, workload, object, plan, signal)
     else if (isUnderWay(key, workload, state, ripe)) queue.addAt(key, now() + FOLLOW_MS)
-    else if (plan.do === 'hold') hold(key, workload, ripe, plan)
+    else if (plan.do === 'hold') await hold(key, workload, ripe, plan, signal)
     else if (delivered.length < open.length) awaitDelivery(key, ripe)
     else settle(key, ripe)
   }
@@ -250,7 +250,7 @@ export function createRestarter(
     state: WorkloadState,
     ripe: readonly StaleRotation[],
   ): boolean {
-    if (!rollouts.has(key) && isRecorded(state, ripe)) begin(key, workload)
+    if (!rollouts.has(key) && isRecorded(state, ripe)) beginAsWritten(key, workload, state)
     const rollout = rollouts.get(key)
     if (rollout === undefined || state.isRolledOut) return false
     if (now() - rollout.since < settings.rolloutLimit) return true
@@ -259,9 +259,18 @@ export function createRestarter(
     return false
   }
 
-  function begin(key: string, workload: Workload): void {
+  /**
+   * A rollout that the controller began a while ago. A record that it did not write is no sign of one, nor is one of old: templates
+   * keep it for ever, and what is rolled out now may be anything. It may take no longer for having been found anew.
+   */
+  function beginAsWritten(key: string, workload: Workload, { restartedAt }: WorkloadState): void {
+    if (restartedAt === undefined || now() - restartedAt >= settings.rolloutLimit) return
+    begin(key, workload, Math.min(restartedAt, now()))
+  }
+
+  function begin(key: string, workload: Workload, since: number): void {
     turns.found(key, workload.namespace)
-    rollouts.set(key, { workload, since: now() })
+    rollouts.set(key, { workload, since })
   }
 
   async function survey(signal: AbortSignal): Promise<void> {
@@ -287,11 +296,12 @@ export function createRestarter(
     const key = keyOf(workload)
     try {
       const object = await patiently(() => client.get<StoredWorkload>(pathOf(workload), { signal }), signal)
-      const { record, isRolledOut } = stateOf(workload.kind, object)
+      const state = stateOf(workload.kind, object)
+      const isIts = object.metadata.uid === workload.uid
       // Whatever it was restarted for: the Secret may have changed again since then.
-      if (record !== '' && !isRolledOut && object.metadata.uid === workload.uid) begin(key, workload)
+      if (isIts && state.record !== '' && !state.isRolledOut) beginAsWritten(key, workload, state)
     } catch (error) {
-      if (!isGone(error) && !isRefusal(error)) begin(key, workload)
+      if (!isGone(error) && !isRefusal(error)) begin(key, workload, now())
     }
   }
 
@@ -330,19 +340,24 @@ export function createRestarter(
     turns.end(key)
   }
 
-  function hold(
+  async function hold(
     key: string,
     workload: Workload,
     ripe: readonly StaleRotation[],
     { reason, message, isFinal }: Hold,
-  ): void {
+    signal: AbortSignal,
+  ): Promise<void> {
     const pace = HELD_MS * Math.ceil((heldCount() + 1) / HELD_AT_FULL_PACE)
     const until = isFinal ? Number.POSITIVE_INFINITY : now() + pace
     answers.set(key, { asked: fingerprint(ripe), until, isHeld: true })
     if (!isFinal) queue.addAt(key, until)
-    if (say(key, workload, reason, message)) metrics.counted('held')
+    const isNews = say(key, workload, reason, message)
     rollouts.delete(key)
     turns.end(key)
+    if (!isNews) return
+    metrics.counted('held')
+    // It is said once, of thousands at the same time, and of events that wait only so many are kept: more slowly, then.
+    await untilAborted(events.flush(), signal)
   }
 
   /** Once, as long as it stays the same. */
@@ -363,6 +378,16 @@ export function createRestarter(
   function heldCount(): number {
     return [...answers.values()].filter(({ isHeld }) => isHeld).length
   }
+}
+
+async function untilAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return
+  const listening = new AbortController()
+  const aborted = new Promise((resolve) =>
+    signal.addEventListener('abort', resolve, { signal: listening.signal }),
+  )
+  await Promise.race([work, aborted])
+  listening.abort()
 }
 
 function fingerprint(rotations: readonly Rotation[]): string {

@@ -1,10 +1,11 @@
 import { copyName } from '../../store/memory.ts'
+import { knowsPresent } from '../usage/freshness.ts'
 import { type CredentialObject, keyOf as credentialKeyOf, placeOf } from '../watched/credentials.ts'
 import type { Watched } from '../watched/index.ts'
-import type { Workload } from '../watched/owners.ts'
+import type { OwnerReference, Workload } from '../watched/owners.ts'
 import type { PodFacts } from '../watched/pods.ts'
 import type { StaleRotation, StaleWorkload } from './plan.ts'
-import { wishIn } from './workload.ts'
+import { isRestartable, wishIn } from './workload.ts'
 
 /** What there may be to restart. Keys of workloads are `Deployment/NAMESPACE/NAME`. */
 export interface StaleWorkloads {
@@ -26,13 +27,15 @@ interface StaleParts {
   >
   /** The credentials of whose last rotation the pod's variables know nothing. */
   readonly missedBy: (pod: PodFacts) => readonly CredentialObject[]
-  /** Something may be different with that workload. */
+  /** Something may be different with that workload, which is of a kind that can be restarted. */
   readonly onChange: (workloadKey: string) => void
   readonly now?: () => number
 }
 
-/** The pods of one owner. */
-type Group = ReadonlyMap<string, PodFacts>
+type OwnedPod = PodFacts & { readonly owner: OwnerReference }
+
+/** The pods of one owner; never empty. */
+type Group = ReadonlyMap<string, OwnedPod>
 
 /**
  * Pods to be restarted by workload, kept up as the watches bring them: those that are stale, and those with files of a credential
@@ -41,19 +44,22 @@ type Group = ReadonlyMap<string, PodFacts>
  */
 export function watchStale({ watched, missedBy, onChange, now = Date.now }: StaleParts): StaleWorkloads {
   /** By namespace, and there by uid of the direct owner. */
-  const pods = new Map<string, Map<string, Map<string, PodFacts>>>()
+  const pods = new Map<string, Map<string, Map<string, OwnedPod>>>()
+  /** By uid of the direct owner: the workload that was told of last, or would have been. */
+  const told = new Map<string, string>()
   const states = new Map<string, State>()
   /** Keys of credentials of files that ask for restarts, by their Secret's place: `team-a/ssh-key`, `/credential-ca`. */
   const ofFiles = new Map<string, Set<string>>()
 
   for (const credential of watched.credentials()) learn(credentialKeyOf(credential))
   for (const pod of watched.pods()) put(pod)
+  for (const group of allGroups()) keep(firstOf(group))
   watched.subscribe({
     pod(pod, before) {
       if (before !== undefined) drop(before)
       if (pod !== undefined) put(pod)
-      const workload = watched.workloadOf((pod ?? before) as PodFacts)
-      if (workload !== undefined) onChange(keyOf(workload))
+      const its = (pod ?? before) as PodFacts
+      if (isOfInterest(its)) tell(its)
     },
     credential(key) {
       if (learn(key)) tellOf(key)
@@ -63,8 +69,11 @@ export function watchStale({ watched, missedBy, onChange, now = Date.now }: Stal
       if (name.startsWith(COPY)) tellOf(`ClusterCredential/${name.slice(COPY.length)}`, namespace)
     },
     owner(key) {
-      const [, namespace = ''] = key.split('/')
-      for (const group of groupsOf(namespace)) tell(group)
+      const [kind, namespace = '', name] = key.split('/')
+      for (const group of groupsOf(namespace)) {
+        const pod = firstOf(group)
+        if (pod.owner.kind === kind && pod.owner.name === name) tell(pod)
+      }
     },
   })
 
@@ -98,9 +107,9 @@ export function watchStale({ watched, missedBy, onChange, now = Date.now }: Stal
   // ---- Pods ----
 
   function put(pod: PodFacts): void {
-    if (pod.owner === undefined || pod.uses.every(({ as }) => as === 'login')) return
-    const owners = pods.get(pod.namespace) ?? new Map<string, Map<string, PodFacts>>()
-    const group = owners.get(pod.owner.uid) ?? new Map<string, PodFacts>()
+    if (!isOfInterest(pod)) return
+    const owners = pods.get(pod.namespace) ?? new Map<string, Map<string, OwnedPod>>()
+    const group = owners.get(pod.owner.uid) ?? new Map<string, OwnedPod>()
     pods.set(pod.namespace, owners.set(pod.owner.uid, group.set(pod.name, pod)))
   }
 
@@ -123,8 +132,7 @@ export function watchStale({ watched, missedBy, onChange, now = Date.now }: Stal
 
   /** Asked anew each time: the owner of a ReplicaSet may be heard of later than its pods. */
   function workloadOf(group: Group): Workload | undefined {
-    const [pod] = group.values()
-    return pod && watched.workloadOf(pod)
+    return watched.workloadOf(firstOf(group))
   }
 
   function keyOfGroup(group: Group): string | undefined {
@@ -157,14 +165,12 @@ export function watchStale({ watched, missedBy, onChange, now = Date.now }: Stal
   }
 
   /** What is older than the content of its files. */
-  function isOlder(
-    { namespace, createdAt }: PodFacts,
-    { kind, metadata, status }: CredentialObject,
-  ): boolean {
-    const copy = `${namespace}/${copyName(metadata.name)}`
-    const copiedAt = kind === 'ClusterCredential' ? (watched.copiedAt(copy) ?? 0) : 0
-    const { lastRotated } = status ?? {}
-    return lastRotated !== undefined && createdAt <= Math.max(copiedAt, Date.parse(lastRotated))
+  function isOlder(pod: PodFacts, credential: CredentialObject): boolean {
+    const { lastRotated } = credential.status ?? {}
+    if (lastRotated === undefined || knowsPresent(pod, credential)) return false
+    const copy = `${pod.namespace}/${copyName(credential.metadata.name)}`
+    const copiedAt = credential.kind === 'ClusterCredential' ? (watched.copiedAt(copy) ?? 0) : 0
+    return pod.createdAt <= Math.max(copiedAt, Date.parse(lastRotated))
   }
 
   // ---- Credentials ----
@@ -188,14 +194,35 @@ export function watchStale({ watched, missedBy, onChange, now = Date.now }: Stal
   function tellOf(key: string, namespace = namespaceOf(key)): void {
     for (const group of namespace === undefined ? allGroups() : groupsOf(namespace)) {
       const isMissed = (pod: PodFacts) => allMissedBy(pod).some((it) => credentialKeyOf(it) === key)
-      if ([...group.values()].some(isMissed)) tell(group)
+      if ([...group.values()].some(isMissed)) tell(firstOf(group))
     }
   }
 
-  function tell(group: Group): void {
-    const key = keyOfGroup(group)
-    if (key !== undefined) onChange(key)
+  /**
+   * Of a pod's workload, and of the one that was told of before: where a Deployment is deleted, its ReplicaSets may go before their
+   * pods do, and then nothing leads from these to the Deployment any more. Jobs and others are never restarted, and may be very many.
+   */
+  function tell(pod: OwnedPod): void {
+    for (const key of new Set([told.get(pod.owner.uid), keep(pod)])) if (key !== undefined) onChange(key)
   }
+
+  /** Remembers what is told of the pod's owner, as long as there are pods of it. */
+  function keep(pod: OwnedPod): string | undefined {
+    const { uid } = pod.owner
+    const workload = watched.workloadOf(pod)
+    const key = workload && isRestartable(workload) ? keyOf(workload) : undefined
+    if (key !== undefined && pods.get(pod.namespace)?.has(uid)) told.set(uid, key)
+    else told.delete(uid)
+    return key
+  }
+}
+
+function isOfInterest(pod: PodFacts): pod is OwnedPod {
+  return pod.owner !== undefined && pod.uses.some(({ as }) => as !== 'login')
+}
+
+function firstOf(group: Group): OwnedPod {
+  return group.values().next().value as OwnedPod
 }
 
 const COPY = copyName('')

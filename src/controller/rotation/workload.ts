@@ -16,8 +16,14 @@ export function pathOf({ kind, namespace, name }: Workload): string {
   return `/apis/apps/v1/namespaces/${namespace}/${PLURALS[kind as RestartableKind]}/${name}`
 }
 
+/** The name under which the API server remembers who wrote the record. */
+export const FIELD_MANAGER = 'credential-injector-controller'
+
 /** Deployment, StatefulSet or DaemonSet of apps/v1, shortened to what is read here. */
 export interface StoredWorkload extends KubeObject {
+  readonly metadata: KubeObject['metadata'] & {
+    readonly managedFields?: readonly { readonly manager?: string; readonly time?: string }[]
+  }
   readonly spec: {
     readonly replicas?: number
     readonly paused?: boolean
@@ -60,6 +66,8 @@ export interface WorkloadState {
   readonly wish: boolean | undefined
   /** `credentials.run.ai/restarted-for` of the template. */
   readonly record: string
+  /** When the controller wrote the record, by the API server's own: anybody may write one. In milliseconds since 1970. */
+  readonly restartedAt: number | undefined
   /** Why it cannot be restarted at present. */
   readonly hold: Hold | undefined
   /** Its pods are those of the present template, and available. */
@@ -71,6 +79,7 @@ export function stateOf(kind: string, object: StoredWorkload): WorkloadState {
   return {
     wish: wishIn(annotations[RESTART_ON_ROTATION]),
     record: annotations[RESTARTED_FOR] ?? '',
+    restartedAt: restartedAt(object),
     hold: holdOf(object),
     isRolledOut: isRolledOut(kind as RestartableKind, object),
   }
@@ -80,6 +89,12 @@ export function stateOf(kind: string, object: StoredWorkload): WorkloadState {
 export function wishIn(text: string | undefined): boolean | undefined {
   if (text === 'true') return true
   return text === 'false' ? false : undefined
+}
+
+function restartedAt({ metadata: { managedFields = [] } }: StoredWorkload): number | undefined {
+  const its = managedFields.filter(({ manager }) => manager === FIELD_MANAGER)
+  const times = its.map(({ time = '' }) => Date.parse(time)).filter((time) => !Number.isNaN(time))
+  return times.length === 0 ? undefined : Math.max(...times)
 }
 
 function holdOf({ metadata, spec }: StoredWorkload): Hold | undefined {

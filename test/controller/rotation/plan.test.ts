@@ -27,7 +27,13 @@ const asked = (one: Rotation, isAutomatic = true): StaleRotation => ({
   ...one,
   isAutomatic,
 })
-const READY: WorkloadState = { wish: undefined, record: '', hold: undefined, isRolledOut: true }
+const READY: WorkloadState = {
+  wish: undefined,
+  record: '',
+  hold: undefined,
+  isRolledOut: true,
+  restartedAt: undefined,
+}
 
 function plan(
   state: Partial<WorkloadState>,

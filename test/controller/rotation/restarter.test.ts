@@ -158,6 +158,32 @@ describe('a workload that cannot be restarted', () => {
     expect([world.requests, reasons()]).toEqual([[], ['Deployment/w Warning RestartsOff']])
   })
 
+  test.each([{ restartWorkloads: false }, { isPaused: true }])(
+    'is told of, however many they are: %j',
+    async (settings) => {
+      for (let n = 0; n < 150; n++) world.add('a', `w${n}`, ['wandb'])
+      world.advance(1_000)
+      world.rotate('wandb')
+      world.advance(SETTLE)
+      await (await world.start(settings).begin()).work()
+      expect(world.events).toHaveLength(150)
+    },
+  )
+
+  test('does not wait for events when the controller ends', async () => {
+    world.add('a', 'w', ['wandb'])
+    world.advance(1_000)
+    world.rotate('wandb')
+    world.advance(SETTLE)
+    const controller = await world.start({ restartWorkloads: false }).begin()
+    controller.eventsAreSent = new Promise(() => {})
+    const work = controller.work()
+    await Promise.resolve()
+    controller.kill()
+    await work
+    expect(reasons()).toEqual(['Deployment/w Warning RestartsOff'])
+  })
+
   test('of a kind that is never restarted', async () => {
     world.add('a', 'job', ['wandb'], 1, 'Job')
     world.add('a', 'pod', ['wandb'], 1, 'Pod')
@@ -291,6 +317,55 @@ describe('many', () => {
     expect(world.patches).toHaveLength(1)
     await settle(third)
     expect(world.patches).toHaveLength(3)
+  })
+})
+
+describe('a rollout with a record that a new leader finds', () => {
+  const RECORD = 'Credential/other@r9@2020-01-01T00:00:00Z'
+  /** Ten that never get ready, as many as may be under way at once. */
+  const addHanging = (restartedAt: number | undefined) => {
+    for (let n = 0; n < 10; n++) {
+      const workload = world.add('evil', `w${n}`, [])
+      for (const pod of workload.pods) pod.record = RECORD
+      Object.assign(workload, { record: RECORD, restartedAt, available: false })
+    }
+  }
+  async function secondsUntilRestart(): Promise<number | undefined> {
+    world.add('good', 'w', ['wandb'])
+    world.advance(1_000)
+    world.rotate('wandb')
+    const rotatedAt = world.now
+    let controller = await world.start().begin()
+    for (let second = 0; second < 700 && world.patches.length === 0; second++) {
+      // Another one leads from time to time.
+      if (second === 100) {
+        controller.kill()
+        controller = await world.start().begin()
+      }
+      await controller.work()
+      world.advance(1_000)
+      controller.changedAll()
+    }
+    return world.patches[0] && (world.patches[0].at - rotatedAt) / 1_000
+  }
+
+  test('is none of a restart where somebody else wrote the record', async () => {
+    addHanging(undefined)
+    expect(await secondsUntilRestart()).toBe(10)
+    expect(reasons()).not.toContain('Deployment/w0 Warning RolloutNotFinished')
+  })
+
+  test('is none where the controller wrote it long ago', async () => {
+    addHanging(world.now - 86_400_000)
+    expect(await secondsUntilRestart()).toBe(10)
+    expect(reasons()).not.toContain('Deployment/w0 Warning RolloutNotFinished')
+  })
+
+  test('has its time from when it began, whoever leads', async () => {
+    addHanging(world.now - 300_000)
+    const seconds = await secondsUntilRestart()
+    expect(seconds).toBeGreaterThan(290)
+    expect(seconds).toBeLessThan(310)
   })
 })
 

@@ -173,6 +173,18 @@ describe('files are renewed in place, and yet restarted for where the credential
     expect(watches.told.splice(0)).toEqual([KEY])
     expect(stale.get(KEY)?.rotations.map(({ credential }) => credential)).toEqual(['ClusterCredential/ca'])
   })
+
+  test.each<[string, string, boolean]>([
+    ['the present content', 'ClusterCredential/ca@r2', false],
+    ['an older content', 'ClusterCredential/ca@r1', true],
+  ])('a copy that is made again later is no rotation for a pod that was made with %s: stale %s', (...its) => {
+    const [, record, is] = its
+    watches.credential('ca', { kind: 'ClusterCredential', spec: AUTOMATIC })
+    const pod = withFiles('credential-ca', '2026-11-25T01:15:01Z')
+    watches.pod('p', { ...pod, annotations: { 'credentials.run.ai/injected': record } })
+    watches.copies.set('team/credential-ca', Date.parse('2026-12-25T00:00:00Z'))
+    expect(watches.start().get(KEY) !== undefined).toBe(is)
+  })
 })
 
 test('a workload has the pods of all its ReplicaSets, and the wishes of those that are stale', () => {
@@ -195,6 +207,53 @@ test('a ReplicaSet’s owner may be heard of later than its pods', () => {
   expect(stale.get(KEY)).toBeDefined()
   watches.changes.owner?.('ReplicaSet/team/rs')
   expect(watches.told).toEqual([KEY])
+})
+
+describe('a Deployment that is deleted is told of, though its ReplicaSet goes before the pods', () => {
+  const deleteAll = () => {
+    // Nothing leads from the pods to the Deployment any more.
+    watches.deployments.delete('rs')
+    watches.changes.owner?.('ReplicaSet/team/rs')
+    watches.changes.pod?.(undefined, watches.pods.get('p'))
+  }
+
+  test.each(['before', 'after'])('with pods that came %s the start', (when) => {
+    if (when === 'before') watches.pod('p')
+    watches.start()
+    if (when === 'after') watches.pod('p')
+    watches.told.splice(0)
+    deleteAll()
+    expect(watches.told).toEqual([KEY])
+  })
+
+  test('once: the next ReplicaSet of that uid is another one’s', () => {
+    watches.start()
+    watches.pod('p')
+    watches.changes.pod?.(undefined, watches.pods.get('p'))
+    watches.told.splice(0)
+    watches.deployments.delete('rs')
+    watches.changes.pod?.(undefined, watches.pods.get('p'))
+    expect(watches.told).toEqual([])
+  })
+})
+
+test('Jobs, which are never restarted, are not told of: each would cost a look', () => {
+  const stale = watches.start()
+  watches.deployments.delete('rs')
+  watches.pod('p')
+  watches.credential('wandb', { status: { revision: 'r3' } })
+  watches.changes.owner?.('ReplicaSet/team/rs')
+  expect(watches.told).toEqual([])
+  expect(stale.get('ReplicaSet/team/rs')).toBeDefined()
+})
+
+test('an owner that becomes known is told of alone, not all of its namespace', () => {
+  watches.deployments.set('other', 'other')
+  watches.pod('p')
+  watches.pod('q', { owner: 'other' })
+  watches.start()
+  watches.changes.owner?.('ReplicaSet/team/other')
+  expect(watches.told).toEqual(['Deployment/team/other'])
 })
 
 test('what changes is told, and what makes no difference is not', () => {

@@ -24,6 +24,7 @@ export const SETTINGS: RotationSettings = {
 }
 const OWN = 'own'
 const KEY = Buffer.alloc(32)
+const MOST_EVENTS = 100
 const START = Date.parse('2026-11-25T00:00:00Z')
 
 interface Pod {
@@ -35,6 +36,8 @@ interface Pod {
 export interface SimulatedWorkload extends Workload {
   readonly uses: readonly string[]
   record: string
+  /** When the controller wrote it. */
+  restartedAt: number | undefined
   /** Of templates that it had. */
   history: string[]
   version: number
@@ -89,6 +92,7 @@ export class World {
       uid: `uid-${name}`,
       uses,
       record: '',
+      restartedAt: undefined,
       history: [],
       version: 1,
       generation: 1,
@@ -270,6 +274,7 @@ export class World {
         resourceVersion: `${version}`,
         generation,
         annotations: workload.restartPaused ? { 'credentials.run.ai/restart-paused': 'true' } : {},
+        managedFields: managersOf(workload),
       },
       spec: {
         replicas: pods.length,
@@ -300,6 +305,7 @@ export class World {
     workload.history.push(workload.record)
     this.change(workload, () => {
       workload.record = record
+      workload.restartedAt = this.now
       workload.available = false
     })
   }
@@ -312,6 +318,14 @@ export class World {
   }
 }
 
+/** Times there have no fractions of a second. */
+function managersOf({ restartedAt }: SimulatedWorkload) {
+  const others = { manager: 'kube-controller-manager', time: '2030-01-01T00:00:00Z' }
+  if (restartedAt === undefined) return [others]
+  const time = `${new Date(restartedAt).toISOString().slice(0, 19)}Z`
+  return [others, { manager: 'credential-injector-controller', time }]
+}
+
 export class Controller {
   readonly restarter: Restarter
   readonly metrics = createControllerMetrics()
@@ -320,6 +334,8 @@ export class Controller {
   readonly #world: World
   readonly #waiting = new Set<string>()
   readonly #times = new Map<string, number>()
+  #unsent = 0
+  eventsAreSent: Promise<void> = Promise.resolve()
   isLeading = true
 
   constructor(world: World, settings: RotationSettings) {
@@ -330,8 +346,14 @@ export class Controller {
         client: world.client,
         watched: { credential: () => ({ spec: { secretRef: { name: 'source' } } }) } as any,
         events: {
-          send: (about, event) => void world.events.push([`${about.kind}/${about.name}`, event]),
-          flush: async () => {},
+          // Of those that wait to be sent only so many are kept, as by the sender of events.
+          send: (about, event) => {
+            if (this.#unsent++ < MOST_EVENTS) world.events.push([`${about.kind}/${about.name}`, event])
+          },
+          flush: async () => {
+            await this.eventsAreSent
+            this.#unsent = 0
+          },
         },
         metrics: this.metrics,
         log: logger,

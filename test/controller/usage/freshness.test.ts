@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { ClusterCredentialStatus } from '../../../src/api/status.ts'
-import { isStale, MARGIN_MS } from '../../../src/controller/usage/freshness.ts'
+import { COPIES_COME_MS, isStale, MARGIN_MS } from '../../../src/controller/usage/freshness.ts'
 import { clusterCredential, credential, pod, ROTATED, seconds, variables } from './objects.ts'
 
 const STATUS: ClusterCredentialStatus = { revision: 'new', lastRotated: ROTATED }
@@ -64,5 +64,19 @@ describe('a ClusterCredential, whose copy was written later', () => {
     const copiedAt = copied === undefined ? undefined : seconds(copied)
     const use = variables('credential-wandb', seconds(since))
     expect(isStale(use, its, clusterCredential('wandb', STATUS), copiedAt)).toBe(expected)
+  })
+
+  const COPIED = 30 * 24 * 3600
+  const COME = COPIES_COME_MS / 1000
+  test.each<[title: string, made: number, revision: string | undefined, isStale: boolean]>([
+    ['made when copies had long come', COME + 1, 'new', false],
+    ['made when the copy may have been on its way', COME, 'new', true],
+    ['made with an older content', COME + 1, 'old', true],
+    ['made by hand', COME + 1, undefined, true],
+  ])('whose copy was made again long after the rotation, with a pod %s', (_, made, revision, expected) => {
+    const injected = revision ? recorded('ClusterCredential', revision) : []
+    const its = pod('p', { createdAt: seconds(made), injected })
+    const use = variables('credential-wandb', seconds(made + 1))
+    expect(isStale(use, its, clusterCredential('wandb', STATUS), seconds(COPIED))).toBe(expected)
   })
 })
