@@ -49,7 +49,7 @@ function entryOf(
   if (spec.credentials.includes(`cluster/${name}`)) return entry(policy, spec, excluded)
   if (!isNamed) return undefined
   const shadowed = [...namespacesWith(name)].filter((home) => selects(spec.namespaceSelector, find(home)))
-  return entry(policy, spec, new Set([...excluded, ...shadowed]))
+  return entry(policy, spec, new Set([...excluded, ...shadowed.sort()]))
 }
 
 function entry(

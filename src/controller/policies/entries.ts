@@ -101,17 +101,20 @@ function base(path = ''): string {
 
 const NAMESPACE_NAME = 'kubernetes.io/metadata.name'
 
-/** Namespaces that no policy reaches: the cluster's own, the injector's, and those that the chart leaves out by name. */
+/**
+ * Namespaces that no policy reaches: the cluster's own, the injector's, and those that the chart leaves out by name. The former come
+ * first, and so into one requirement however many follow: the fence around this program asks for all of them in one.
+ */
 export function excludedBy(template: WebhookEntry | undefined, ownNamespace: string): ReadonlySet<string> {
   const more = (template?.namespaceSelector?.matchExpressions ?? [])
     .filter(({ key, operator }) => key === NAMESPACE_NAME && operator === 'NotIn')
     .flatMap(({ values = [] }) => values)
-  return new Set([...excludedNamespaces(ownNamespace), ...more])
+  return new Set([...[...excludedNamespaces(ownNamespace)].sort(), ...more.sort()])
 }
 
-/** The selector without namespaces of these names. */
+/** The selector without namespaces of these names, in their order. */
 export function beyond(selector: LabelSelector, excluded: ReadonlySet<string>): LabelSelector {
-  const names = [...excluded].sort()
+  const names = [...excluded]
   const exclusions = []
   for (let from = 0; from < names.length; from += MOST_VALUES)
     exclusions.push({
