@@ -6,9 +6,11 @@ import { isDeepStrictEqual } from 'node:util'
 import { isConflict, type KubeClient, KubeError } from '../../kube/client.ts'
 import { type Reflector, startReflector, type Trouble } from '../../kube/reflector.ts'
 import {
+  asSentBy,
   type EntriesInput,
   entriesFor,
   entryName,
+  excludedBy,
   type StoredPolicy,
   type WebhookConfiguration,
   type WebhookEntry,
@@ -31,8 +33,11 @@ export interface Configuration {
   bring(policies: readonly StoredPolicy[]): Promise<BroughtBy>
   /** After the last `bring`, and what has been seen since. */
   stateOf(policy: StoredPolicy): EntryState
-  /** Whether the API server has an entry for the policy, be it an old one. */
-  hasEntry(policy: string): boolean
+  /**
+   * The policy as far as the API server sends its pods, which may be by an entry that is not yet, or no longer, as it should be:
+   * those that this does not select are nobody's to inject. Undefined if there is no entry.
+   */
+  asSent(policy: StoredPolicy): StoredPolicy | undefined
   exists(): boolean
   stop(): Promise<void>
 }
@@ -76,7 +81,7 @@ export function followConfiguration(settings: ConfigurationSettings): Configurat
     template,
     bring,
     stateOf,
-    hasEntry: (policy) => entriesNow().some(({ name }) => name === entryName(policy)),
+    asSent,
     exists: () => policies.get(names.policies) !== undefined,
     async stop() {
       await Promise.all([policies.stop(), pods.stop()])
@@ -224,6 +229,11 @@ export function followConfiguration(settings: ConfigurationSettings): Configurat
           'NotWritten',
           `The MutatingWebhookConfiguration ${names.policies} cannot be written, which is tried again: ${failure}`,
         )
+  }
+
+  function asSent(policy: StoredPolicy): StoredPolicy | undefined {
+    const entry = entriesNow().find(({ name }) => name === entryName(policy.name))
+    return entry && asSentBy(entry, policy, excludedBy(template(), ownNamespace))
   }
 
   function isAsAsked(name: string, wanted: WebhookEntry | undefined): boolean {

@@ -1,4 +1,5 @@
 import type { Policy } from '../../api/catalog.ts'
+import type { LabelSelector } from '../../api/schema.ts'
 import { matchesSelector } from '../../api/selector.ts'
 import type { ClusterCredentialStatus } from '../../api/status.ts'
 import type { CredentialObject } from '../watched/credentials.ts'
@@ -58,8 +59,12 @@ function entry(
   excluded: ReadonlySet<string>,
 ): EnforcedBy[number] | undefined {
   const namespaces = beyond(namespaceSelector, excluded)
-  if ((namespaces.matchExpressions?.length ?? 0) > MOST_REQUIREMENTS) return undefined
+  if (!hasRoomFor(namespaces) || !hasRoomFor(podSelector)) return undefined
   return { policy, namespaceSelector: namespaces, ...(podSelector && { podSelector }) }
+}
+
+function hasRoomFor({ matchExpressions = [] }: LabelSelector = {}): boolean {
+  return matchExpressions.length <= MOST_REQUIREMENTS
 }
 
 function selects(

@@ -206,11 +206,11 @@ function start(
     }
   }
 
-  /** Only what the API server has an entry for: else finished pods would be refused for what nobody gave them. */
+  /** Only as far as the API server has an entry: else finished pods would be refused for what nobody gave them. */
   function publish(): void {
-    const enforced = usablePolicies().filter(
-      ({ name, spec }) => spec.enforcement === 'Enforce' && configuration.hasEntry(name),
-    )
+    const enforced = usablePolicies()
+      .filter(({ spec }) => spec.enforcement === 'Enforce')
+      .flatMap((policy) => configuration.asSent(policy) ?? [])
     publication.publish(enforced, excluded())
   }
 

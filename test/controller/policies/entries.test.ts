@@ -175,10 +175,10 @@ test('the cluster’s own namespaces are excluded with or without a template', (
 
 test('however many namespaces are excluded, the cluster’s own and the injector’s stand in one requirement', () => {
   const many = Array.from({ length: 100 }, (_, index) => `a-${index}`)
-  const matchExpressions = [
-    { key: 'kubernetes.io/metadata.name', operator: 'NotIn' as const, values: many },
-  ]
-  const [entry] = entries([policy('p')], { template: { ...TEMPLATE, namespaceSelector: { matchExpressions } } })
+  const matchExpressions = [{ key: 'kubernetes.io/metadata.name', operator: 'NotIn' as const, values: many }]
+  const [entry] = entries([policy('p')], {
+    template: { ...TEMPLATE, namespaceSelector: { matchExpressions } },
+  })
   const requirements = (entry?.namespaceSelector?.matchExpressions ?? []).map(({ values = [] }) => values)
   expect(requirements.map(({ length }) => length)).toEqual([64, 40])
   expect(requirements[0]).toEqual(
