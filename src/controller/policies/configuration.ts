@@ -29,6 +29,8 @@ export interface Configuration {
   readonly synced: Promise<unknown>
   /** The entry for annotated pods, as far as it is known. */
   template(): WebhookEntry | undefined
+  /** Whether what there should be has been written already, so that only somebody else can have changed it. */
+  hasWritten(policies: readonly StoredPolicy[]): boolean
   /** Makes it what it should be for these policies. Rejects if it must be tried again. */
   bring(policies: readonly StoredPolicy[]): Promise<BroughtBy>
   /** After the last `bring`, and what has been seen since. */
@@ -79,6 +81,7 @@ export function followConfiguration(settings: ConfigurationSettings): Configurat
   return {
     synced: Promise.all([policies.synced, pods.synced]),
     template,
+    hasWritten,
     bring,
     stateOf,
     asSent,
@@ -139,6 +142,11 @@ export function followConfiguration(settings: ConfigurationSettings): Configurat
     if (isDeepStrictEqual(wanted, present)) return true
     // A later API server may add what this program does not know: asked for the same once more, it would give the same.
     return isDeepStrictEqual(wanted, settled?.wanted) && isDeepStrictEqual(present, settled?.stored)
+  }
+
+  function hasWritten(all: readonly StoredPolicy[]): boolean {
+    const target = policies.get(names.policies)
+    return target !== undefined && isDeepStrictEqual(wantedFor(all, target), settled?.wanted)
   }
 
   // ---- Apply ----

@@ -14,6 +14,7 @@ import { type Assessment, assess } from './assessment.ts'
 import { type ConfigurationNames, followConfiguration } from './configuration.ts'
 import { createCredentialIndex } from './credential-index.ts'
 import { excludedBy, type StoredPolicy } from './entries.ts'
+import { createMending } from './mending.ts'
 import { createPolicyMetrics, type PolicyMetrics } from './metrics.ts'
 import { createPublication } from './publication.ts'
 import { createReader } from './reader.ts'
@@ -119,6 +120,15 @@ function start(
     onFailure: trouble('the status of a policy could not be brought up to date; it is tried again'),
     now,
   })
+  const mending = createMending({
+    pace: PACE_MS,
+    now,
+    onStrife: () =>
+      log.warn(
+        { configuration: options.policies },
+        'somebody else keeps changing the entries of policies: they are set right ever more slowly, at least once a minute; see docs/policies.md',
+      ),
+  })
   let isSynced = false
   let assessment: Assessment = new Map()
   let lastBrought = 0
@@ -193,12 +203,15 @@ function start(
 
   async function bring(): Promise<void> {
     if (!isSynced) return
-    if (now() < lastBrought + PACE_MS) return bringing.addAt(ALL, lastBrought + PACE_MS)
     const policies = usablePolicies()
+    const isMending = configuration.hasWritten(policies)
+    const earliest = lastBrought + (isMending ? mending.pace() : PACE_MS)
+    if (now() < earliest) return bringing.addAt(ALL, earliest)
     try {
       if ((await configuration.bring(policies)) === 'nothing') return
       metrics.written('entries')
       lastBrought = now()
+      if (isMending) mending.mended()
     } finally {
       for (const { metadata } of watched.policies()) statuses.add(metadata.name)
       publish()

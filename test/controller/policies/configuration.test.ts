@@ -119,6 +119,17 @@ describe('what is there', () => {
     expect(configuration.asSent(A)).toBeUndefined()
   })
 
+  test('was written already if only somebody else can have changed it', async () => {
+    await open()
+    expect(configuration.hasWritten(POLICIES)).toBe(false)
+    await configuration.bring(POLICIES)
+    expect(configuration.hasWritten(POLICIES)).toBe(true)
+    expect(configuration.hasWritten([A])).toBe(false)
+    expect(configuration.hasWritten([policy('a', { podSelector: { matchLabels: { x: 'y' } } }), B, C])).toBe(
+      false,
+    )
+  })
+
   test('is not written by who does not lead', async () => {
     await open()
     isLeading = false
