@@ -63,6 +63,11 @@ function entry(
   return { policy, namespaceSelector: namespaces, ...(podSelector && { podSelector }) }
 }
 
+/** Whether finished pods can be checked for the policy at all: its selector has room for the namespaces that are left out. */
+export function canBeChecked({ spec }: Policy, excluded: ReadonlySet<string>): boolean {
+  return hasRoomFor(beyond(spec.namespaceSelector, excluded))
+}
+
 function hasRoomFor({ matchExpressions = [] }: LabelSelector = {}): boolean {
   return matchExpressions.length <= MOST_REQUIREMENTS
 }

@@ -13,6 +13,7 @@ import type { PolicyObject } from '../watched/index.ts'
 import { type Assessment, assess } from './assessment.ts'
 import { type ConfigurationNames, followConfiguration } from './configuration.ts'
 import { createCredentialIndex } from './credential-index.ts'
+import { canBeChecked } from './enforced-by.ts'
 import { excludedBy, type StoredPolicy } from './entries.ts'
 import { createMending } from './mending.ts'
 import { createPolicyMetrics, type PolicyMetrics } from './metrics.ts'
@@ -300,9 +301,16 @@ function start(
     const policy = reader.policy(object)
     if ('unusable' in policy) return { entry: notUnderstood(policy.unusable), findings: undefined }
     const findings = assessment.get(policy.name)
-    const entry: EntryState = isSynced ? configuration.stateOf(policy) : { kind: 'Pending' }
+    const entry = isSynced ? stateOf(policy) : ({ kind: 'Pending' } as const)
     if (entry.kind === 'Pending' || !isAbout(policy, findings)) return undefined
     return { entry, findings }
+  }
+
+  function stateOf(policy: StoredPolicy): EntryState {
+    const state = configuration.stateOf(policy)
+    const isUnchecked =
+      state.kind === 'InEffect' && policy.spec.enforcement === 'Enforce' && !canBeChecked(policy, excluded())
+    return isUnchecked ? { ...state, isUnchecked } : state
   }
 
   /** False if it is gone. */
