@@ -66,7 +66,7 @@ async function control(config: ControllerConfig): Promise<void> {
   const policies = createPolicyDuty(parts, {
     ...config.configurations,
     managesBundles: managesBundles(config),
-    tellCredential: status.changed,
+    tellCredential: status.changedFirst,
   })
   status.learnFrom(policies)
   /** Everything that is done while leading. */

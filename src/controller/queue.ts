@@ -8,6 +8,8 @@ import { type Clock, SYSTEM_CLOCK } from '../kube/clock.ts'
  */
 export interface WorkQueue {
   add(key: string): void
+  /** Before all that only wait. */
+  addFirst(key: string): void
   /** Adds the key at that time, in milliseconds since 1970. Replaces an earlier time for it; undefined takes it back. */
   addAt(key: string, time: number | undefined): void
   /** Keys that wait or are worked on. */
@@ -37,6 +39,7 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1
 export function createQueue(settings: QueueSettings): WorkQueue {
   const { work, concurrency = CONCURRENCY, clock = SYSTEM_CLOCK, now = Date.now } = settings
   const waiting = new Set<string>()
+  const waitingFirst = new Set<string>()
   /** Those that are worked on, and whether they were added again meanwhile. */
   const running = new Map<string, boolean>()
   const failures = new Map<string, number>()
@@ -47,11 +50,13 @@ export function createQueue(settings: QueueSettings): WorkQueue {
 
   return {
     add,
+    addFirst,
     addAt,
-    depth: () => waiting.size + running.size,
+    depth: () => waitingFirst.size + waiting.size + running.size,
     idle: () => new Promise((resolve) => whenIdle(resolve)),
     stop() {
       isStopped = true
+      waitingFirst.clear()
       waiting.clear()
       for (const timer of [...retries.values(), ...times.values()]) clearTimeout(timer)
       retries.clear()
@@ -65,8 +70,16 @@ export function createQueue(settings: QueueSettings): WorkQueue {
     clearTimeout(retries.get(key))
     retries.delete(key)
     if (running.has(key)) running.set(key, true)
-    else waiting.add(key)
+    else if (!waitingFirst.has(key)) waiting.add(key)
     startNext()
+  }
+
+  function addFirst(key: string): void {
+    if (!isStopped && !running.has(key)) {
+      waiting.delete(key)
+      waitingFirst.add(key)
+    }
+    add(key)
   }
 
   function addAt(key: string, time: number | undefined): void {
@@ -84,11 +97,13 @@ export function createQueue(settings: QueueSettings): WorkQueue {
   }
 
   function startNext(): void {
-    for (const key of waiting) {
-      if (running.size >= concurrency) return
-      waiting.delete(key)
-      running.set(key, false)
-      void run(key)
+    for (const keys of [waitingFirst, waiting]) {
+      for (const key of keys) {
+        if (running.size >= concurrency) return
+        keys.delete(key)
+        running.set(key, false)
+        void run(key)
+      }
     }
   }
 
@@ -125,7 +140,7 @@ export function createQueue(settings: QueueSettings): WorkQueue {
   }
 
   function tellIfIdle(): void {
-    if (waiting.size + running.size + retries.size > 0) return
+    if (waitingFirst.size + waiting.size + running.size + retries.size > 0) return
     const all = watchers
     watchers = []
     for (const resolve of all) resolve()

@@ -3,6 +3,7 @@ import { policyPath, type SentBy } from '../api/policy-path.ts'
 import { type KubeClient, KubeError, type KubeObject } from '../kube/client.ts'
 import { type Clock, SYSTEM_CLOCK } from '../kube/clock.ts'
 import { keyOf, type ObjectRef } from './objects.ts'
+import { createTurns } from './turns.ts'
 
 /** What may be asked for. */
 type Target = ObjectRef & { readonly kind: keyof typeof PLURALS }
@@ -40,9 +41,16 @@ const LIMITS = {
   absences: 10_000,
   /** Names of one pod that are asked for. */
   names: 16,
-  /** Questions under way, and waiting for their turn. */
+  /** Questions about names that are under way, and that wait for their turn: of all namespaces, and of one. */
   active: 16,
   waiting: 512,
+  waitingOfOne: 64,
+  /**
+   * The same for namespaces and policies, for which pods of no name come, too. Whoever names much must not keep them waiting: who has
+   * no answer to these is not created at all.
+   */
+  activeFirst: 4,
+  waitingFirst: 512,
 }
 
 export function createDirectReads(settings: Settings): ClusterReads {
@@ -55,8 +63,12 @@ export function createDirectReads(settings: Settings): ClusterReads {
   const underWay = new Map<string, Promise<string | undefined>>()
   /** Until when an object is known not to exist, the oldest first. */
   const absences = new Map<string, number>()
-  const turns: (() => void)[] = []
-  let active = 0
+  const turnsOfNames = createTurns(limits)
+  const turnsOfFirst = createTurns({
+    active: limits.activeFirst,
+    waiting: limits.waitingFirst,
+    waitingOfOne: limits.waitingFirst,
+  })
 
   return {
     counts,
@@ -67,7 +79,7 @@ export function createDirectReads(settings: Settings): ClusterReads {
         ...questionsFor(namespace, names),
         ...(sentBy ? policyQuestions(namespace, sentBy) : []),
       ]
-      return questions.length === 0 ? undefined : askAll(questions)
+      return questions.length === 0 ? undefined : askAll(namespace, questions)
     },
   }
 
@@ -112,12 +124,12 @@ export function createDirectReads(settings: Settings): ClusterReads {
     return true
   }
 
-  async function askAll(questions: readonly Question[]): Promise<LookedUp> {
+  async function askAll(namespace: string, questions: readonly Question[]): Promise<LookedUp> {
     const unchecked = new Map<string, string>()
     let policiesUnchecked: string | undefined
     await Promise.all(
       questions.map(async ({ target, written, since }) => {
-        const problem = await askOnce(target, since)
+        const problem = await askOnce(namespace, target, since)
         if (problem === undefined) return
         if (written !== undefined) unchecked.set(written, problem)
         else if (since !== undefined || labelsMatter())
@@ -130,22 +142,28 @@ export function createDirectReads(settings: Settings): ClusterReads {
   // ---- Asking ----
 
   /** Many pods of one workload ask for the same at once. Resolves with why it could not be found out, if so. */
-  function askOnce(target: Target, since = ''): Promise<string | undefined> {
+  function askOnce(from: string, target: Target, since = ''): Promise<string | undefined> {
     // A question that was asked before that may have been answered before it, too.
     const key = keyOf(target) + since
     const asked = underWay.get(key)
     if (asked) return asked
-    if (turns.length >= limits.waiting) {
+    const isOfName = target.kind === 'Credential' || target.kind === 'ClusterCredential'
+    const turn = (isOfName ? turnsOfNames : turnsOfFirst).take(from)
+    if (turn === undefined) {
       counts.busy++
       return Promise.resolve('too many questions to the API server at once')
     }
-    const asking = ask(target, clock.now() + limits.timeout).finally(() => underWay.delete(key))
+    const asking = ask(target, turn, clock.now() + limits.timeout).finally(() => underWay.delete(key))
     underWay.set(key, asking)
     return asking
   }
 
-  async function ask(target: Target, deadline: number): Promise<string | undefined> {
-    await turn()
+  async function ask(
+    target: Target,
+    turn: Promise<() => void>,
+    deadline: number,
+  ): Promise<string | undefined> {
+    const done = await turn
     try {
       const left = deadline - clock.now()
       if (left <= 0) throw new Error(`the API server was too busy to be asked within ${limits.timeout} ms`)
@@ -161,14 +179,8 @@ export function createDirectReads(settings: Settings): ClusterReads {
       counts.failed++
       return (error as Error).message
     } finally {
-      active--
-      turns.shift()?.()
+      done()
     }
-  }
-
-  async function turn(): Promise<void> {
-    if (active >= limits.active) await new Promise<void>((resolve) => turns.push(resolve))
-    active++
   }
 
   function absent(target: Target): void {

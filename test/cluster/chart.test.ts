@@ -761,7 +761,9 @@ describe('registration', () => {
     }
     const rendered = await render({ ...SELF_MANAGED, admission }, { namespace: 'ns-1' })
     const configuration = rendered.one('MutatingWebhookConfiguration', 'credential-injector')
-    expect(configuration.metadata.annotations).toEqual({ note: 'mine' })
+    const ofPolicies = rendered.one('MutatingWebhookConfiguration', 'credential-injector-policies')
+    for (const { metadata } of [configuration, ofPolicies])
+      expect(metadata.annotations).toEqual({ note: 'mine' })
     expect(configuration.webhooks[0]).toMatchObject({
       failurePolicy: 'Ignore',
       reinvocationPolicy: 'Never',

@@ -3,6 +3,7 @@
  * than the chart gives it, so that whatever is refused is refused by the fences.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { entriesFor } from '../../src/controller/policies/entries.ts'
 import { createKubeClient, type KubeClient, KubeError, type KubeObject } from '../../src/kube/client.ts'
 import { eventually } from '../support/webhook.ts'
 import { installCrds } from './install-crds.ts'
@@ -308,6 +309,29 @@ describe('webhook configurations', () => {
     ])
     await change(POLICIES, [])
     await change(POLICIES, [policyEntry('one')])
+  })
+
+  test('get entries that leave out a hundred namespaces more', async () => {
+    const values = Array.from({ length: 100 }, (_, index) => `a-${index}`)
+    const matchExpressions = [{ key: 'kubernetes.io/metadata.name', operator: 'NotIn' as const, values }]
+    const [one] = entriesFor({
+      policies: [
+        {
+          name: 'one',
+          spec: {
+            namespaceSelector: { matchLabels: { 'fence-test': 'nobody' } },
+            credentials: ['a'],
+            enforcement: 'Enforce',
+          },
+          revision: { uid: 'u', generation: 1 },
+        },
+      ],
+      template: entry({ namespaceSelector: { matchExpressions } }),
+      present: [],
+      bundlesAreOthers: false,
+      ownNamespace: OWN,
+    })
+    await change(POLICIES, [one as object])
   })
 
   test.each<[string, () => Promise<unknown>, string]>([

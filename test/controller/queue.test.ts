@@ -49,6 +49,20 @@ test('a key that waits or is worked on is worked on once more, however often it 
   await queue.idle()
 })
 
+test('what comes first is worked on before all that only wait, and once', async () => {
+  const manual = manualWork()
+  const queue = queueOf(manual, { concurrency: 1 })
+  for (const key of ['a', 'b', 'c', 'd']) queue.add(key)
+  queue.addFirst('d')
+  queue.addFirst('e')
+  queue.add('d')
+  expect(queue.depth()).toBe(5)
+  for (const key of ['a', 'd', 'e', 'b', 'c']) await manual.end(key)
+  expect(manual.started).toEqual(['a', 'd', 'e', 'b', 'c'])
+  expect(queue.depth()).toBe(0)
+  await queue.idle()
+})
+
 test('no more are worked on at a time than was asked for, and one key never twice', async () => {
   const manual = manualWork()
   const queue = queueOf(manual, { concurrency: 2 })

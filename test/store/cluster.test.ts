@@ -318,7 +318,7 @@ describe('direct reads', () => {
     )
   })
 
-  test('are bounded: names of a pod, and questions at once', async () => {
+  test('are bounded: names of a pod, and questions of a namespace at once', async () => {
     await openBehind()
     const many = Array.from({ length: 40 }, (_, index) => shared(`n${index}`))
     await catalog.reads.lookUp('team', many)
@@ -326,7 +326,7 @@ describe('direct reads', () => {
     const held: (() => void)[] = []
     for (let count = 0; count < 16; count++)
       server.fault('get', (_answer, _request, goOn) => void held.push(goOn))
-    const asked = Array.from({ length: 16 + 512 + 3 }, (_, index) =>
+    const asked = Array.from({ length: 16 + 64 + 3 }, (_, index) =>
       catalog.reads.lookUp('team', [shared(`m${index}`)]),
     )
     await eventually('the first ones are under way', () => held.length === 16)

@@ -6,9 +6,11 @@ import { isDeepStrictEqual } from 'node:util'
 import { isConflict, type KubeClient, KubeError } from '../../kube/client.ts'
 import { type Reflector, startReflector, type Trouble } from '../../kube/reflector.ts'
 import {
+  asSentBy,
   type EntriesInput,
   entriesFor,
   entryName,
+  excludedBy,
   type StoredPolicy,
   type WebhookConfiguration,
   type WebhookEntry,
@@ -27,12 +29,17 @@ export interface Configuration {
   readonly synced: Promise<unknown>
   /** The entry for annotated pods, as far as it is known. */
   template(): WebhookEntry | undefined
+  /** Whether what there should be has been written already, so that only somebody else can have changed it. */
+  hasWritten(policies: readonly StoredPolicy[]): boolean
   /** Makes it what it should be for these policies. Rejects if it must be tried again. */
   bring(policies: readonly StoredPolicy[]): Promise<BroughtBy>
   /** After the last `bring`, and what has been seen since. */
   stateOf(policy: StoredPolicy): EntryState
-  /** Whether the API server has an entry for the policy, be it an old one. */
-  hasEntry(policy: string): boolean
+  /**
+   * The policy as far as the API server sends its pods, which may be by an entry that is not yet, or no longer, as it should be:
+   * those that this does not select are nobody's to inject. Undefined if there is no entry.
+   */
+  asSent(policy: StoredPolicy): StoredPolicy | undefined
   exists(): boolean
   stop(): Promise<void>
 }
@@ -74,9 +81,10 @@ export function followConfiguration(settings: ConfigurationSettings): Configurat
   return {
     synced: Promise.all([policies.synced, pods.synced]),
     template,
+    hasWritten,
     bring,
     stateOf,
-    hasEntry: (policy) => entriesNow().some(({ name }) => name === entryName(policy)),
+    asSent,
     exists: () => policies.get(names.policies) !== undefined,
     async stop() {
       await Promise.all([policies.stop(), pods.stop()])
@@ -134,6 +142,11 @@ export function followConfiguration(settings: ConfigurationSettings): Configurat
     if (isDeepStrictEqual(wanted, present)) return true
     // A later API server may add what this program does not know: asked for the same once more, it would give the same.
     return isDeepStrictEqual(wanted, settled?.wanted) && isDeepStrictEqual(present, settled?.stored)
+  }
+
+  function hasWritten(all: readonly StoredPolicy[]): boolean {
+    const target = policies.get(names.policies)
+    return target !== undefined && isDeepStrictEqual(wantedFor(all, target), settled?.wanted)
   }
 
   // ---- Apply ----
@@ -224,6 +237,11 @@ export function followConfiguration(settings: ConfigurationSettings): Configurat
           'NotWritten',
           `The MutatingWebhookConfiguration ${names.policies} cannot be written, which is tried again: ${failure}`,
         )
+  }
+
+  function asSent(policy: StoredPolicy): StoredPolicy | undefined {
+    const entry = entriesNow().find(({ name }) => name === entryName(policy.name))
+    return entry && asSentBy(entry, policy, excludedBy(template(), ownNamespace))
   }
 
   function isAsAsked(name: string, wanted: WebhookEntry | undefined): boolean {

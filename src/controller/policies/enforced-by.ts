@@ -1,4 +1,5 @@
 import type { Policy } from '../../api/catalog.ts'
+import type { LabelSelector } from '../../api/schema.ts'
 import { matchesSelector } from '../../api/selector.ts'
 import type { ClusterCredentialStatus } from '../../api/status.ts'
 import type { CredentialObject } from '../watched/credentials.ts'
@@ -49,7 +50,7 @@ function entryOf(
   if (spec.credentials.includes(`cluster/${name}`)) return entry(policy, spec, excluded)
   if (!isNamed) return undefined
   const shadowed = [...namespacesWith(name)].filter((home) => selects(spec.namespaceSelector, find(home)))
-  return entry(policy, spec, new Set([...excluded, ...shadowed]))
+  return entry(policy, spec, new Set([...excluded, ...shadowed.sort()]))
 }
 
 function entry(
@@ -58,8 +59,17 @@ function entry(
   excluded: ReadonlySet<string>,
 ): EnforcedBy[number] | undefined {
   const namespaces = beyond(namespaceSelector, excluded)
-  if ((namespaces.matchExpressions?.length ?? 0) > MOST_REQUIREMENTS) return undefined
+  if (!hasRoomFor(namespaces) || !hasRoomFor(podSelector)) return undefined
   return { policy, namespaceSelector: namespaces, ...(podSelector && { podSelector }) }
+}
+
+/** Whether finished pods can be checked for the policy at all: its selector has room for the namespaces that are left out. */
+export function canBeChecked({ spec }: Policy, excluded: ReadonlySet<string>): boolean {
+  return hasRoomFor(beyond(spec.namespaceSelector, excluded))
+}
+
+function hasRoomFor({ matchExpressions = [] }: LabelSelector = {}): boolean {
+  return matchExpressions.length <= MOST_REQUIREMENTS
 }
 
 function selects(

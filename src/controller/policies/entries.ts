@@ -6,6 +6,7 @@
  * the entry for annotated pods, which is the chart's; but for its conditions: whom a policy selects is sent, annotated or not.
  */
 import { createHash } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
 import type { Policy } from '../../api/catalog.ts'
 import { type PolicyRevision, policyPath } from '../../api/policy-path.ts'
 import type { LabelSelector } from '../../api/schema.ts'
@@ -101,17 +102,20 @@ function base(path = ''): string {
 
 const NAMESPACE_NAME = 'kubernetes.io/metadata.name'
 
-/** Namespaces that no policy reaches: the cluster's own, the injector's, and those that the chart leaves out by name. */
+/**
+ * Namespaces that no policy reaches: the cluster's own, the injector's, and those that the chart leaves out by name. The former come
+ * first, and so into one requirement however many follow: the fence around this program asks for all of them in one.
+ */
 export function excludedBy(template: WebhookEntry | undefined, ownNamespace: string): ReadonlySet<string> {
   const more = (template?.namespaceSelector?.matchExpressions ?? [])
     .filter(({ key, operator }) => key === NAMESPACE_NAME && operator === 'NotIn')
     .flatMap(({ values = [] }) => values)
-  return new Set([...excludedNamespaces(ownNamespace), ...more])
+  return new Set([...[...excludedNamespaces(ownNamespace)].sort(), ...more.sort()])
 }
 
-/** The selector without namespaces of these names. */
+/** The selector without namespaces of these names, in their order. */
 export function beyond(selector: LabelSelector, excluded: ReadonlySet<string>): LabelSelector {
-  const names = [...excluded].sort()
+  const names = [...excluded]
   const exclusions = []
   for (let from = 0; from < names.length; from += MOST_VALUES)
     exclusions.push({
@@ -120,6 +124,47 @@ export function beyond(selector: LabelSelector, excluded: ReadonlySet<string>): 
       values: names.slice(from, from + MOST_VALUES),
     })
   return stored({ ...selector, matchExpressions: [...(selector.matchExpressions ?? []), ...exclusions] })
+}
+
+/** The policy for those pods only that the entry selects, too. */
+export function asSentBy(
+  entry: WebhookEntry,
+  policy: StoredPolicy,
+  excluded: ReadonlySet<string>,
+): StoredPolicy {
+  const { namespaceSelector, podSelector = {} } = policy.spec
+  const namespaces = requirementsBeside(beyond(namespaceSelector, excluded), entry.namespaceSelector)
+  const pods = requirementsBeside(stored(podSelector), entry.objectSelector)
+  if (namespaces.length + pods.length === 0) return policy
+  return {
+    ...policy,
+    spec: {
+      ...policy.spec,
+      namespaceSelector: withRequirements(namespaceSelector, namespaces),
+      podSelector: withRequirements(podSelector, pods),
+    },
+  }
+}
+
+type Requirement = NonNullable<LabelSelector['matchExpressions']>[number]
+
+/** What the second asks for and the first does not. */
+function requirementsBeside(known: LabelSelector, other: LabelSelector = {}): Requirement[] {
+  const ofKnown = requirementsIn(known)
+  return requirementsIn(other).filter((one) => !ofKnown.some((its) => isDeepStrictEqual(its, one)))
+}
+
+function requirementsIn({ matchLabels = {}, matchExpressions = [] }: LabelSelector): Requirement[] {
+  const ofLabels = Object.entries(matchLabels).map(([key, value]) => ({
+    key,
+    operator: 'In' as const,
+    values: [value],
+  }))
+  return [...ofLabels, ...matchExpressions]
+}
+
+function withRequirements(selector: LabelSelector, more: readonly Requirement[]): LabelSelector {
+  return { ...selector, matchExpressions: [...(selector.matchExpressions ?? []), ...more] }
 }
 
 /** As many as a status takes in one requirement. */

@@ -13,7 +13,9 @@ import type { PolicyObject } from '../watched/index.ts'
 import { type Assessment, assess } from './assessment.ts'
 import { type ConfigurationNames, followConfiguration } from './configuration.ts'
 import { createCredentialIndex } from './credential-index.ts'
+import { canBeChecked } from './enforced-by.ts'
 import { excludedBy, type StoredPolicy } from './entries.ts'
+import { createMending } from './mending.ts'
 import { createPolicyMetrics, type PolicyMetrics } from './metrics.ts'
 import { createPublication } from './publication.ts'
 import { createReader } from './reader.ts'
@@ -119,6 +121,15 @@ function start(
     onFailure: trouble('the status of a policy could not be brought up to date; it is tried again'),
     now,
   })
+  const mending = createMending({
+    pace: PACE_MS,
+    now,
+    onStrife: () =>
+      log.warn(
+        { configuration: options.policies },
+        'somebody else keeps changing the entries of policies: they are set right ever more slowly, at least once a minute; see docs/policies.md',
+      ),
+  })
   let isSynced = false
   let assessment: Assessment = new Map()
   let lastBrought = 0
@@ -193,12 +204,15 @@ function start(
 
   async function bring(): Promise<void> {
     if (!isSynced) return
-    if (now() < lastBrought + PACE_MS) return bringing.addAt(ALL, lastBrought + PACE_MS)
     const policies = usablePolicies()
+    const isMending = configuration.hasWritten(policies)
+    const earliest = lastBrought + (isMending ? mending.pace() : PACE_MS)
+    if (now() < earliest) return bringing.addAt(ALL, earliest)
     try {
       if ((await configuration.bring(policies)) === 'nothing') return
       metrics.written('entries')
       lastBrought = now()
+      if (isMending) mending.mended()
     } finally {
       for (const { metadata } of watched.policies()) statuses.add(metadata.name)
       publish()
@@ -206,11 +220,11 @@ function start(
     }
   }
 
-  /** Only what the API server has an entry for: else finished pods would be refused for what nobody gave them. */
+  /** Only as far as the API server has an entry: else finished pods would be refused for what nobody gave them. */
   function publish(): void {
-    const enforced = usablePolicies().filter(
-      ({ name, spec }) => spec.enforcement === 'Enforce' && configuration.hasEntry(name),
-    )
+    const enforced = usablePolicies()
+      .filter(({ spec }) => spec.enforcement === 'Enforce')
+      .flatMap((policy) => configuration.asSent(policy) ?? [])
     publication.publish(enforced, excluded())
   }
 
@@ -287,9 +301,16 @@ function start(
     const policy = reader.policy(object)
     if ('unusable' in policy) return { entry: notUnderstood(policy.unusable), findings: undefined }
     const findings = assessment.get(policy.name)
-    const entry: EntryState = isSynced ? configuration.stateOf(policy) : { kind: 'Pending' }
+    const entry = isSynced ? stateOf(policy) : ({ kind: 'Pending' } as const)
     if (entry.kind === 'Pending' || !isAbout(policy, findings)) return undefined
     return { entry, findings }
+  }
+
+  function stateOf(policy: StoredPolicy): EntryState {
+    const state = configuration.stateOf(policy)
+    const isUnchecked =
+      state.kind === 'InEffect' && policy.spec.enforcement === 'Enforce' && !canBeChecked(policy, excluded())
+    return isUnchecked ? { ...state, isUnchecked } : state
   }
 
   /** False if it is gone. */

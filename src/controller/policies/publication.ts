@@ -92,10 +92,9 @@ function byNameOf(policies: readonly StoredPolicy[]): Map<string, StoredPolicy[]
 function namesChanged(before: Published | undefined, now: Published): Set<string> {
   if (before !== undefined && [...before.excluded].join() !== [...now.excluded].join())
     return new Set([...before.byName.keys(), ...now.byName.keys()])
+  // Of one revision, too, another part may be in effect.
   const revisions = (published: Published | undefined) =>
-    new Map(
-      published?.policies.map((policy) => [`${policy.name} ${JSON.stringify(policy.revision)}`, policy]),
-    )
+    new Map(published?.policies.map((policy) => [JSON.stringify(policy), policy]))
   const [old, fresh] = [revisions(before), revisions(now)]
   const changed = [
     ...[...old].filter(([revision]) => !fresh.has(revision)),

@@ -8,7 +8,8 @@ import type { PolicyFindings } from './assessment.ts'
 
 /** Whether the API server sends the policy's pods to the webhook. */
 export type EntryState =
-  | { readonly kind: 'InEffect' }
+  /** `isUnchecked`: it is enforced, but finished pods cannot be checked for it. */
+  | { readonly kind: 'InEffect'; readonly isUnchecked?: boolean }
   /** `Pending`: about to be written, which is nothing to tell anybody of. */
   | { readonly kind: 'Pending' }
   | {
@@ -78,6 +79,9 @@ const MOST_MESSAGE = 1000
 const MOST_NAMES = 5
 const MOST_PARTS = 10
 
+const UNCHECKED =
+  ' Finished pods are not checked for it: its namespaceSelector has too many matchExpressions to say which namespaces are left out. Write fewer, or two policies.'
+
 type Said = Omit<Statement, 'observedGeneration'>
 
 function statements({ entry, findings }: PolicyStatusInput): Said[] {
@@ -86,7 +90,7 @@ function statements({ entry, findings }: PolicyStatusInput): Said[] {
 
 function readiness(entry: PolicyStatusInput['entry']): Said {
   if (entry.kind === 'InEffect') {
-    const message = 'The API server sends the pods that the policy selects to the webhook.'
+    const message = `The API server sends the pods that the policy selects to the webhook.${entry.isUnchecked ? UNCHECKED : ''}`
     return { type: 'Ready', status: 'True', reason: 'InEffect', message }
   }
   return { type: 'Ready', status: 'False', reason: entry.reason, message: clip(entry.message) }

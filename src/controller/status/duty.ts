@@ -15,6 +15,8 @@ export interface StatusDuty extends Duty {
   learnFrom(source: StatusSource): void
   /** There is news of a credential. Does nothing while another instance leads: who begins looks at everything. */
   changed(credentialKey: string): void
+  /** The same, and pods may be refused until its status says so. */
+  changedFirst(credentialKey: string): void
   /** Credentials that wait to be looked at. */
   depth(): number
   /** Resolves when everything has been looked at and there is nothing to do at present. */
@@ -30,6 +32,7 @@ export function createStatusDuty(parts: DutyParts): StatusDuty {
     name: 'status',
     learnFrom: (source) => void sources.push(source),
     changed: (key) => queue?.add(key),
+    changedFirst: (key) => queue?.addFirst(key),
     depth: () => queue?.depth() ?? 0,
     idle: () => begun.promise.then(() => queue?.idle()),
     async run(signal) {

@@ -116,7 +116,18 @@ describe('what is there', () => {
     expect(configuration.stateOf(A)).toEqual({ kind: 'InEffect' })
     expect(await configuration.bring([B])).toBe('write')
     expect(names()).toEqual([entryName('b')])
-    expect(configuration.hasEntry('a')).toBe(false)
+    expect(configuration.asSent(A)).toBeUndefined()
+  })
+
+  test('was written already if only somebody else can have changed it', async () => {
+    await open()
+    expect(configuration.hasWritten(POLICIES)).toBe(false)
+    await configuration.bring(POLICIES)
+    expect(configuration.hasWritten(POLICIES)).toBe(true)
+    expect(configuration.hasWritten([A])).toBe(false)
+    expect(configuration.hasWritten([policy('a', { podSelector: { matchLabels: { x: 'y' } } }), B, C])).toBe(
+      false,
+    )
   })
 
   test('is not written by who does not lead', async () => {
@@ -164,6 +175,33 @@ describe('what is there', () => {
     })
     expect(await configuration.bring([A])).toBe('write')
     expect(configuration.stateOf(A)).toEqual({ kind: 'InEffect' })
+  })
+
+  test('a policy that could not be written is sent only as far as its old entry reaches', async () => {
+    const narrow = policy('a', {
+      namespaceSelector: { matchLabels: { team: 'ml' } },
+      podSelector: { matchExpressions: [{ key: 'gpu', operator: 'Exists' }] },
+    })
+    await open()
+    await configuration.bring([narrow])
+    expect(configuration.asSent(narrow)).toEqual(narrow)
+
+    const wide = policy('a', { namespaceSelector: { matchLabels: { region: 'eu' } }, credentials: ['b'] })
+    faults = [new KubeError(403, 'Forbidden', 'you may not')]
+    await expect(configuration.bring([wide])).rejects.toThrow('you may not')
+    expect(configuration.asSent(wide)).toEqual(
+      policy('a', {
+        credentials: ['b'],
+        namespaceSelector: {
+          matchLabels: { region: 'eu' },
+          matchExpressions: [{ key: 'team', operator: 'In', values: ['ml'] }],
+        },
+        podSelector: { matchExpressions: [{ key: 'gpu', operator: 'Exists' }] },
+      }),
+    )
+
+    await configuration.bring([wide])
+    expect(configuration.asSent(wide)).toEqual(wide)
   })
 
   test('a conflict is no failure', async () => {

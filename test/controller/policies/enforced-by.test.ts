@@ -3,7 +3,12 @@ import { expect, test } from 'vitest'
 import type { Policy } from '../../../src/api/catalog.ts'
 import type { LabelSelector } from '../../../src/api/schema.ts'
 import { matchesSelector } from '../../../src/api/selector.ts'
-import { enforcedBy, labelsOf, MOST_ENFORCED_BY } from '../../../src/controller/policies/enforced-by.ts'
+import {
+  canBeChecked,
+  enforcedBy,
+  labelsOf,
+  MOST_ENFORCED_BY,
+} from '../../../src/controller/policies/enforced-by.ts'
 import type { CredentialObject } from '../../../src/controller/watched/credentials.ts'
 import type { NamespaceFacts } from '../../../src/controller/watched/index.ts'
 import { createMemoryStore } from '../../../src/store/memory.ts'
@@ -43,7 +48,7 @@ function facts(namespaces: Record<string, Record<string, string>>, homes: Record
 const not = (...names: string[]) => ({
   key: 'kubernetes.io/metadata.name',
   operator: 'NotIn',
-  values: [...EXCLUDED, ...names].sort(),
+  values: [...EXCLUDED, ...names],
 })
 
 test('a Credential is enforced by policies that name it and hold in its namespace', () => {
@@ -82,6 +87,19 @@ test('where too many namespaces have their own, the entry is left out', () => {
   expect(enforcedBy(credential('x'), world([policy('p', ['x'])]))).toBeUndefined()
   const fewer = facts(Object.fromEntries(names.map((name) => [name, {}])), { x: names.slice(0, 4000) })
   expect(enforcedBy(credential('x'), fewer([policy('p', ['x'])]))).toHaveLength(1)
+})
+
+test('a policy whose selector has no room for what is left out is not listed, and that is known', () => {
+  const expressions = (count: number) =>
+    Array.from({ length: count }, (_, index) => ({ key: `k-${index}`, operator: 'DoesNotExist' as const }))
+  for (const [count, isListed] of [
+    [63, true],
+    [64, false],
+  ] as const) {
+    const its = policy('p', ['x'], { matchExpressions: expressions(count) })
+    expect(enforcedBy(credential('x', 'a'), facts({ a: {} })([its])) !== undefined).toBe(isListed)
+    expect(canBeChecked(its, EXCLUDED)).toBe(isListed)
+  }
 })
 
 test('a status has an end', () => {

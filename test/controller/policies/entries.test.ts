@@ -152,7 +152,7 @@ describe('the name', () => {
 
 test('whom a policy excludes besides is not lost, and what is empty is not there', () => {
   const requirement = { key: 'x', operator: 'Exists' as const, values: [] }
-  expect(beyond({ matchLabels: {}, matchExpressions: [requirement] }, new Set(['b', 'a']))).toEqual({
+  expect(beyond({ matchLabels: {}, matchExpressions: [requirement] }, new Set(['a', 'b']))).toEqual({
     matchExpressions: [
       { key: 'x', operator: 'Exists' },
       { key: 'kubernetes.io/metadata.name', operator: 'NotIn', values: ['a', 'b'] },
@@ -171,6 +171,20 @@ test('the cluster’s own namespaces are excluded with or without a template', (
     'mine',
   ])
   expect([...excludedBy(TEMPLATE, OWN)].sort()).toEqual(EXCLUDED)
+})
+
+test('however many namespaces are excluded, the cluster’s own and the injector’s stand in one requirement', () => {
+  const many = Array.from({ length: 100 }, (_, index) => `a-${index}`)
+  const matchExpressions = [{ key: 'kubernetes.io/metadata.name', operator: 'NotIn' as const, values: many }]
+  const [entry] = entries([policy('p')], {
+    template: { ...TEMPLATE, namespaceSelector: { matchExpressions } },
+  })
+  const requirements = (entry?.namespaceSelector?.matchExpressions ?? []).map(({ values = [] }) => values)
+  expect(requirements.map(({ length }) => length)).toEqual([64, 40])
+  expect(requirements[0]).toEqual(
+    expect.arrayContaining(['kube-system', 'kube-node-lease', 'kube-public', OWN]),
+  )
+  expect(requirements.flat()).toEqual(expect.arrayContaining(many))
 })
 
 test('what is there already is planned again exactly', () => {

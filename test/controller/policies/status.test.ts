@@ -69,6 +69,17 @@ test('all is well', () => {
   })
 })
 
+test('that finished pods cannot be checked for it is said where it is said to be in effect', () => {
+  const { status, events } = plan({ entry: { kind: 'InEffect', isUnchecked: true } })
+  expect(events).toEqual([])
+  expect(status?.conditions?.[0]).toMatchObject({
+    status: 'True',
+    message: expect.stringContaining(
+      'webhook. Finished pods are not checked for it: its namespaceSelector has too many',
+    ),
+  })
+})
+
 test('what is settled is not written, whenever it is looked at', () => {
   expect(plan({ before: settled, now: LATER })).toMatchObject({ status: undefined, events: [] })
 })
