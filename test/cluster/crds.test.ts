@@ -342,7 +342,9 @@ describe('kubectl shows', () => {
     )
     expect(await columns('credpol', 'columns')).toEqual([
       expect.stringMatching(/^NAME +ENFORCEMENT +CREDENTIALS +NAMESPACES +PODS +READY +AGE$/),
-      expect.stringMatching(/^columns +Enforce +\["wandb-credentials","cluster\/dockerhub"\] +2 +5 +True +\d+s$/),
+      expect.stringMatching(
+        /^columns +Enforce +\["wandb-credentials","cluster\/dockerhub"\] +2 +5 +True +\d+s$/,
+      ),
     ])
     await cluster.client.delete(`${path}/columns`)
   })
