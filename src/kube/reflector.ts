@@ -57,7 +57,8 @@ interface Limits {
 }
 
 const LIMITS: Limits = {
-  page: 500,
+  // Every object of an answer is in memory at once, whole, and one credential may have hundreds of kilobytes.
+  page: 100,
   watchSeconds: 240,
   // API servers send a bookmark every minute.
   silence: 150_000,
