@@ -154,6 +154,16 @@ describe('files', () => {
     ])
   })
 
+  test('a mount at `..data` takes the files that are links through it, and no others', () => {
+    const mounts = (mountPath: string) => [
+      { name: 'both', mountPath: '/k' },
+      { name: 'all', mountPath: '/k/more', subPath: 'id' },
+      { name: 'empty', mountPath },
+    ]
+    for (const mountPath of ['/k/..data', '/k/..data/a'])
+      expect(Object.keys(see({ volumeMounts: mounts(mountPath) }, { volumes }).files)).toEqual(['/k/more'])
+  })
+
   test('a sub-path is one file or one folder of the volume', () => {
     const volumeMounts = [
       { name: 'all', mountPath: '/etc/id', subPath: 'id' },

@@ -4,6 +4,19 @@ import type { ReadyReason } from './status.ts'
 /** So many names of keys `status.keys` has: a Secret can have tens of thousands, and a status is read by everybody. */
 export const MOST_KEYS = 1000
 
+/**
+ * And so many characters all of them together, or it has none: one Secret may be named by hundreds of credentials, and every
+ * replica of the webhook keeps the names once for each.
+ */
+export const MOST_KEY_CHARACTERS = 16 * 1024
+
+/** The names of a Secret's keys, sorted, as a status has them; undefined where they are too long. */
+export function keysInStatus(sorted: readonly string[]): string[] | undefined {
+  const keys = sorted.slice(0, MOST_KEYS)
+  const characters = keys.reduce((sum, { length }) => sum + length, 0)
+  return characters > MOST_KEY_CHARACTERS ? undefined : keys
+}
+
 /** What is known of a Secret without its values. */
 export interface SecretFacts {
   /** Names of its keys. */

@@ -136,7 +136,7 @@ const variable = z
     key: secretKey('Key of the secret; the name when absent.').optional(),
     value: z
       .string()
-      .max(32768)
+      .max(4096)
       .optional()
       .meta({ description: 'Plain text that is not secret, taken literally: no $(…) is expanded.' }),
   })

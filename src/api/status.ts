@@ -3,7 +3,7 @@
  * the CRDs. As with schema.ts only the types are used at run time. No value of a Secret belongs here: names and counts only.
  */
 import { z } from 'zod'
-import { MOST_KEYS } from './readiness.ts'
+import { MOST_KEY_CHARACTERS, MOST_KEYS } from './readiness.ts'
 
 export { MOST_KEYS }
 
@@ -132,7 +132,7 @@ const credentialFields = {
     .max(MOST_KEYS)
     .optional()
     .meta({
-      description: `Names of the keys of the Secret; absent while it does not exist. Never values. The first ${MOST_KEYS} by name: a list of ${MOST_KEYS} may be incomplete.`,
+      description: `Names of the keys of the Secret; absent while it does not exist. Never values. The first ${MOST_KEYS} by name: a list of ${MOST_KEYS} may be incomplete. Absent too where the names have more than ${MOST_KEY_CHARACTERS} characters together.`,
     }),
   revision: z.string().max(64).optional().meta({
     description:

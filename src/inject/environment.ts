@@ -190,18 +190,40 @@ function meetEnv(
 ): void {
   const { name, claim, source } = variable
   const entry = target.container.env?.[index] as EnvVar
-  if (entryHasSource(entry, source)) {
-    plan.present.push(claim, ...variable.also)
-    if (entry.valueFrom?.secretKeyRef?.optional) warnOptional(`the entry ${name}`, target, findings)
-    return
-  }
   const rival: Rival = {
     reason: 'EnvConflict',
     field: `${target.field}.env[${index}]`,
     place: 'env',
     does: `sets ${name} itself`,
   }
+  if (entryHasSource(entry, source)) {
+    const isOptional = entry.valueFrom?.secretKeyRef?.optional === true
+    const enforcing = isOptional
+      ? [claim, ...variable.also].find((each) => enforcesEntry(each, name))
+      : undefined
+    if (enforcing === undefined) {
+      plan.present.push(claim, ...variable.also)
+      if (isOptional) warnOptional(`the entry ${name}`, target, findings)
+      return
+    }
+    const surely = {
+      ...rival,
+      does: `sets ${name} with optional: true`,
+      otherwise: 'without that: leave optional out',
+    }
+    if (credentialWins({ ...variable, claim: enforcing }, surely, target, mode, findings))
+      plan.replace.push({ index, variable })
+    return
+  }
   if (credentialWins(variable, rival, target, mode, findings)) plan.replace.push({ index, variable })
+}
+
+/**
+ * Whether a policy wants this very entry: then it may not be optional, or whoever takes the secret away for a moment has pods
+ * that start without it. Where the whole secret is enforced, its `envFrom` holds them up.
+ */
+function enforcesEntry({ strength, listed }: Claim, name: string): boolean {
+  return strength === 'Enforce' && listed.some((variable) => variable.name === name)
 }
 
 function meetEnvFrom(
@@ -231,6 +253,8 @@ interface Rival {
   field: string
   place: string
   does: string
+  /** How the credential gives it; from another source when absent. */
+  otherwise?: string
 }
 
 /** Says who wins, and reports it: the credential (true), or the container's own value, which stays or is refused. */
@@ -260,7 +284,7 @@ function credentialWins(
   findings.deny(
     reason,
     rival.field,
-    `container ${container.name} ${rival.does}, and ${label} ${gives} it from another source`,
+    `container ${container.name} ${rival.does}, and ${label} ${gives} it ${rival.otherwise ?? 'from another source'}`,
   )
   return false
 }

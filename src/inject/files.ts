@@ -151,6 +151,7 @@ function hiddenBy(path: string, { folder, files }: FileClaim): string | undefine
   if (path === home) return folder
   const inside = below(path, home)
   if (inside === undefined) return undefined
+  if (AT_THE_LINKS.test(inside)) return folder
   // What is mounted below a file keeps the container from starting: a file is no folder.
   const file = files?.find(
     (candidate) =>
@@ -158,6 +159,9 @@ function hiddenBy(path: string, { folder, files }: FileClaim): string | undefine
   )
   return file && inFolder(folder, file.path)
 }
+
+/** Files of a volume are links through `..data`, which the kubelet exchanges: a mount there takes them all, by any name. */
+const AT_THE_LINKS = /^\.\.[^/]/
 
 /** A path at which two file credentials cannot both have their way. */
 function clash(a: FileClaim, b: FileClaim): string | undefined {

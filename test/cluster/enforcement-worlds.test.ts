@@ -150,6 +150,9 @@ const CHANGES: Record<string, Change> = {
   'adds a ConfigMap at the end': (container) => (container.envFrom = [...(container.envFrom ?? []), MAP]),
   'adds a secret at the end': (container) =>
     (container.envFrom = [...(container.envFrom ?? []), { secretRef: { name: 'own' } }]),
+  'makes variables optional': ({ env }) => {
+    for (const { valueFrom } of env ?? []) if (valueFrom?.secretKeyRef) valueFrom.secretKeyRef.optional = true
+  },
   'makes sources optional': ({ envFrom }) => {
     for (const { secretRef } of envFrom ?? []) if (secretRef) secretRef.optional = true
   },
@@ -175,6 +178,9 @@ const CHANGES: Record<string, Change> = {
       '/creds/d',
       '/creds/d/g',
       '/creds/A',
+      '/creds/..data',
+      '/creds/..data/f',
+      '/root/.ssh/..data/id_rsa',
       '/root/.ssh/.',
       '/root/.ssh/id_rsa',
       '/other/./x/B',

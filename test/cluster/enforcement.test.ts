@@ -176,6 +176,21 @@ describe('by what the pod has of its own', () => {
     ['a mount at the folder', { volumeMounts: [{ name: 'mine', mountPath: '/root/.ssh' }] }],
     ['a mount at the file', { volumeMounts: [{ name: 'mine', mountPath: '/root/.ssh/id_rsa' }] }],
     [
+      'a mount where the files are links to',
+      { volumeMounts: [{ name: 'mine', mountPath: '/root/.ssh/..data' }] },
+    ],
+    [
+      'the same entry of env, but optional',
+      {
+        env: [
+          {
+            name: 'TUNING_TOKEN',
+            valueFrom: { secretKeyRef: { name: 'tuning-secret', key: 'token', optional: true } },
+          },
+        ],
+      },
+    ],
+    [
       'a mount at the folder, otherwise written',
       { volumeMounts: [{ name: 'mine', mountPath: '/etc/./own-certs/' }] },
     ],
@@ -295,6 +310,14 @@ const TAMPERING: Tampering[] = [
   ],
   ['takes all of env away', () => [drop(`${MAIN}/env`)], /enf-tuning, and container main does not have/],
   [
+    'makes a listed variable optional',
+    (pod) =>
+      set(pod, 'env', named('TUNING_TOKEN'), 'valueFrom', {
+        secretKeyRef: { name: 'tuning-secret', key: 'token', optional: true },
+      }),
+    /enf-tuning, and container main does not have/,
+  ],
+  [
     'changes a plain value',
     (pod) => set(pod, 'env', named('TUNING_MODE'), 'value', 'evil'),
     /enf-tuning, and container main does not have/,
@@ -354,6 +377,13 @@ const TAMPERING: Tampering[] = [
     ],
     /a mount of container main hides one of its files/,
   ],
+  ...['/root/.ssh/..data', '/root/.ssh/..data/id_rsa'].map(
+    (mountPath): Tampering => [
+      `mounts another volume at ${mountPath}`,
+      (pod) => [...emptyDir(pod), add(`${MAIN}/volumeMounts/-`, { name: 'evil', mountPath })],
+      /enf-ssh, and a mount of container main hides one of its files/,
+    ],
+  ),
   [
     'mounts another volume over a key',
     (pod) => [

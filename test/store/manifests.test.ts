@@ -230,6 +230,18 @@ test('a text that nobody can recognise is reported all the same', () => {
   })
 })
 
+test('a plain value has at most 4096 characters: whoever watches credentials keeps it', () => {
+  const text = (length: number) =>
+    credential(
+      'a',
+      `secretRef: {name: s}\n  type: environment\n  variables: [{name: A, value: ${'x'.repeat(length)}}]`,
+    )
+  expect(objectsIn(text(4096))).toHaveLength(1)
+  expect(readManifests(text(4097)).problems).toMatchObject([
+    { message: expect.stringMatching(/spec\.variables\[0\]\.value: Too long: .*4096/) },
+  ])
+})
+
 const CANARY = 'canary-4711-hunter2'
 const SECRET = 'apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\n'
 

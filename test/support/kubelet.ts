@@ -335,18 +335,24 @@ function visibleFiles(
   env: ReadonlyMap<string, string>,
 ): Record<string, FileView> {
   const depth = (mount: MountObject) => segments(mount.mountPath).length
-  const seen = new Map<string, FileView>()
+  const seen = new Map<string, FileView & { root: string }>()
   for (const mount of [...(container.volumeMounts ?? [])].sort((a, b) => depth(a) - depth(b))) {
     const root = joinPath(mount.mountPath, '')
-    for (const path of seen.keys())
-      if (path === root || path.startsWith(root + separator(root))) seen.delete(path)
+    hide(seen, root)
     const subPath = mount.subPathExpr ? expand(mount.subPathExpr, env) : (mount.subPath ?? '')
     for (const [path, file] of volumes.get(mount.name)?.files ?? []) {
       const inside = below(path, subPath)
-      if (inside !== undefined) seen.set(joinPath(mount.mountPath, inside), present(pod, file))
+      if (inside !== undefined) seen.set(joinPath(mount.mountPath, inside), { ...present(pod, file), root })
     }
   }
-  return Object.fromEntries(seen)
+  return Object.fromEntries([...seen].map(([path, { root: _, ...file }]) => [path, file]))
+}
+
+/** Takes away what a mount at the path hides. A volume's files are links through a folder `..data` beside them. */
+function hide(seen: Map<string, { root: string }>, path: string): void {
+  const linked = /^(.+)[/\\]\.\.[^/\\]/.exec(path)?.[1]
+  for (const [file, { root }] of seen)
+    if (file === path || file.startsWith(path + separator(path)) || root === linked) seen.delete(file)
 }
 
 /** The path relative to the sub-path: empty when it is the very file, undefined when it lies outside. */

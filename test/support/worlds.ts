@@ -169,6 +169,8 @@ const mountPath = pick(
   '/creds/f',
   '/creds/d',
   '/creds/d/f',
+  '/creds/..data',
+  '/creds/..data/f',
   '/creds/cache',
   '/root',
   '/root/.ssh/',

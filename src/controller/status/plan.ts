@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { MOST_KEYS, notReady } from '../../api/readiness.ts'
+import { keysInStatus, notReady } from '../../api/readiness.ts'
 import type { CredentialSpec } from '../../api/schema.ts'
 import type { ClusterCredentialStatus, Condition, CredentialStatus } from '../../api/status.ts'
 import { conditionOf, type Statement, timeOf, transition, withConditions } from './conditions.ts'
@@ -64,7 +64,7 @@ export function planStatus(input: StatusInput): StatusPlan {
     ...input.others,
     observedGeneration: generation,
     conditions: withConditions(before?.conditions, [ready, healthy]),
-    keys: secret?.keys.slice(0, MOST_KEYS),
+    keys: secret && keysInStatus(secret.keys),
     ...rotation(before, secret, now),
   }
   for (const field of Object.keys(status) as (keyof CredentialStatus)[])

@@ -486,6 +486,19 @@ describe('a secret with very many keys', () => {
     expect(status?.keys?.at(-1)).toBe('K00999')
     expect(secret.unchecked).toBe(0)
   })
+
+  test('leaves no names behind where they are long: every credential of the secret would hold them', () => {
+    const keys = (count: number) => ({
+      ...report(VARIABLES, {}),
+      keys: Array.from({ length: count }, (_, index) => `K${index}`.padEnd(253, 'X')),
+    })
+    const given = { spec: VARIABLES, generation: 1, namespace: 'team', now: 0 }
+    const short = planStatus({ ...given, before: undefined, secret: keys(64) }).status
+    expect(short?.keys).toHaveLength(64)
+    const long = planStatus({ ...given, before: short, secret: keys(65) }).status
+    expect(long).not.toHaveProperty('keys')
+    expect(long?.conditions?.[0]).toMatchObject({ type: 'Ready', status: 'True' })
+  })
 })
 
 test('of a very long list of PEM blocks the first 500 are read', () => {

@@ -111,7 +111,7 @@ spec:
     - name: names
       expression: >-
         variables.whole ? variables.keys : variables.listed.map(v, v.name)
-    # The last entry of a name counts. Of a whole secret there need not be any.
+    # The last entry of a name counts. Of a whole secret there need not be any, and what there is may be optional: envFrom is not.
     - name: overridden
       expression: >-
         size(variables.names) == 0 ? [] : variables.containers.filter(c,
@@ -124,7 +124,8 @@ spec:
               env[i].?value.orValue('').replace('$$', 'x').contains('$(') ||
               env[i].?value.orValue('').replace('$$', '$') != v.value :
               env[i].?valueFrom.?secretKeyRef.?name.orValue('') != variables.secret ||
-              env[i].?valueFrom.?secretKeyRef.?key.orValue('') != v.?key.orValue(v.name)))))))
+              env[i].?valueFrom.?secretKeyRef.?key.orValue('') != v.?key.orValue(v.name) ||
+              env[i].?valueFrom.?secretKeyRef.?optional.orValue(false)))))))
 
     # ---- Files ----
     - name: folder
@@ -173,19 +174,20 @@ spec:
           4 * size(c.?volumeMounts.orValue([]))).sum() +
         (params.spec.type != 'file' ? 0 : object.spec.?volumes.orValue([]).map(v, 5 +
           v.?projected.?sources.orValue([]).map(s, size(s.?secret.?items.orValue([])) * size(variables.files) + 1).sum()).sum()) <= 20000
-    # Paths of mounts below the folder, for each container.
+    # Paths of mounts below the folder, for each container. Those that go back by `..` are not followed.
     - name: inside
       expression: >-
-        variables.isSmall && size(variables.files) > 0 ? variables.containers.map(c, {'name': dyn(c.name), 'paths': dyn(c.?volumeMounts.orValue([]).map(m,
-        {{- include "credential-injector.enforcement.folder" "m.mountPath" | nindent 8 }}).filter(p, p != variables.folder && p.startsWith(variables.folder + '/')))}) : []
+        variables.isSmall && params.spec.type == 'file' ? variables.containers.map(c, {'name': dyn(c.name), 'paths': dyn(c.?volumeMounts.orValue([]).map(m,
+        {{- include "credential-injector.enforcement.folder" "m.mountPath" | nindent 8 }}).filter(p, p != variables.folder && p.startsWith(variables.folder + '/') && !(p + '/').contains('/../')))}) : []
     - name: isChecked
       expression: >-
         size(variables.enforcing) > 0 && variables.isSmall &&
         variables.inside.map(c, size(c.paths)).sum() * size(variables.files) <= 10000
-    # A mount at a file's place, on the way to it or below it takes it away.
+    # A mount at a file's place, on the way to it or below it takes it away; and one at `..data` takes all, known or not: files of a
+    # volume are links through it.
     - name: hidden
       expression: >-
-        variables.inside.filter(c, c.paths.exists(p, variables.paths.exists(f,
+        variables.inside.filter(c, c.paths.exists(p, p.startsWith(variables.folder + '/..') || variables.paths.exists(f,
           (f + '/').startsWith(p + '/') || (p + '/').startsWith(f + '/'))))
   validations:
     - expression: size(variables.enforcing) == 0 || variables.isChecked
