@@ -106,11 +106,6 @@ const watchOpen = () => eventually('a watch is open', () => server.watches.size 
 const asked = (verb: string) => server.requests.filter((request) => request.verb === verb)
 
 describe('in good weather', () => {
-  test('lists a hundred at a time: an answer is in memory as a whole', async () => {
-    await start().synced
-    expect(asked('list')[0]?.query.get('limit')).toBe('100')
-  })
-
   test('lists in pages, then watches from there, and asks for bookmarks', async () => {
     for (const name of ['a', 'b', 'c', 'd', 'e']) put(name)
     await start({ limits: { page: 2 } }).synced
