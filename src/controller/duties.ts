@@ -17,6 +17,19 @@ export interface Duty {
   run(signal: AbortSignal): Promise<void>
 }
 
+/** Resolves when the duty is to end, at once if it is already. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}
+
+/** To be called before each write. Throws if another instance may have begun to lead. */
+export function mustLead(isLeading: () => boolean): void {
+  if (!isLeading()) throw new Error('another instance may be leading by now')
+}
+
 /** What duties are made of. */
 export interface DutyParts {
   readonly client: KubeClient

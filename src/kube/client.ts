@@ -106,6 +106,9 @@ export class KubeError extends Error {
   }
 }
 
+/** For `accept`: an object's metadata and nothing else of it (meta/v1 PartialObjectMetadata). */
+export const METADATA_ONLY = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1'
+
 /** There is none of that name. */
 export function isNotFound(error: unknown): boolean {
   return error instanceof KubeError && error.status === 404

@@ -8,7 +8,7 @@
  * Whether a lease has run out is judged by how long ago this process saw it change, never by the times that stand in it: clocks
  * of machines differ. A leader that cannot renew stops before anybody else may begin: `renewWithin` is shorter than `duration`.
  */
-import { type KubeClient, KubeError, type KubeObject } from './client.ts'
+import { isConflict, isNotFound, type KubeClient, type KubeObject } from './client.ts'
 import { type Clock, SYSTEM_CLOCK } from './clock.ts'
 
 export interface LeaseSettings {
@@ -151,7 +151,7 @@ export function stand(settings: LeaseSettings): Election {
     try {
       return await client.get<Lease>(path, options())
     } catch (error) {
-      if (error instanceof KubeError && error.status === 404) return undefined
+      if (isNotFound(error)) return undefined
       throw error
     }
   }
@@ -177,7 +177,7 @@ export function stand(settings: LeaseSettings): Election {
       renewedAt = asked
       return true
     } catch (error) {
-      if (error instanceof KubeError && error.status === 409) return false
+      if (isConflict(error)) return false
       throw error
     }
   }

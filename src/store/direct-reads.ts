@@ -1,6 +1,6 @@
 import type { DirectReads, LookedUp, WantedName } from '../api/catalog.ts'
 import { policyPath, type SentBy } from '../api/policy-path.ts'
-import { type KubeClient, KubeError, type KubeObject } from '../kube/client.ts'
+import { isNotFound, type KubeClient, type KubeObject, METADATA_ONLY } from '../kube/client.ts'
 import { type Clock, SYSTEM_CLOCK } from '../kube/clock.ts'
 import { keyOf, type ObjectRef } from './objects.ts'
 import { createTurns } from './turns.ts'
@@ -175,7 +175,7 @@ export function createDirectReads(settings: Settings): ClusterReads {
       else absent(target)
       return undefined
     } catch (error) {
-      if (error instanceof KubeError && error.status === 404) return void absent(target)
+      if (isNotFound(error)) return void absent(target)
       counts.failed++
       return (error as Error).message
     } finally {
@@ -214,5 +214,5 @@ const NOUNS = {
 } as const
 
 function acceptFor({ kind }: Target): string | undefined {
-  return kind === 'Namespace' ? 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1' : undefined
+  return kind === 'Namespace' ? METADATA_ONLY : undefined
 }

@@ -11,11 +11,12 @@ import { inject } from '../../src/inject/index.ts'
 import { readManifests } from '../../src/store/manifests.ts'
 import { excludedNamespaces } from '../../src/store/memory.ts'
 import { type Case, caseNames, golden, loadCase } from '../support/fixtures.ts'
-import { everyContainer, type PodObject } from '../support/kubelet.ts'
+import type { PodObject } from '../support/kubelet.ts'
 import { NAMESPACE, type Spec, storeOf, type World, world } from '../support/worlds.ts'
 import { type Cluster, startCluster } from './kit/cluster.ts'
 import { guardsKnow, installGuards, tryPod } from './support/guards.ts'
 import { apply, ensureNamespace, ensureServiceAccount, type Manifest, remove } from './support/objects.ts'
+import { sendable as ofToday } from './support/pods.ts'
 
 const INJECT = 'credentials.run.ai/inject'
 /** Nothing is guarded there: what the API server alone thinks of a pod. */
@@ -204,18 +205,4 @@ function manifestsOf({ credentials, clusterCredentials }: World): Manifest[] {
     spec,
   }))
   return JSON.parse(JSON.stringify([...own, ...shared]))
-}
-
-/** As in pods.test.ts: without fields that are not in today's API. */
-function ofToday(pod: PodObject): PodObject {
-  const copy = structuredClone(pod)
-  delete copy.metadata?.futureMeta
-  delete copy.spec.futureSpec
-  for (const container of everyContainer(copy)) {
-    delete container.futureContainer
-    for (const { valueFrom } of container.env ?? [])
-      if (valueFrom?.fileKeyRef) valueFrom.fileKeyRef.volumeName = 'files'
-  }
-  copy.spec.volumes = [...(copy.spec.volumes ?? []), { name: 'files', emptyDir: {} }]
-  return copy
 }

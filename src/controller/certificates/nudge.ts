@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { KubeClient } from '../../kube/client.ts'
+import { type KubeClient, METADATA_ONLY } from '../../kube/client.ts'
 
 /** The names only: keys need not travel for a nudge. */
-const METADATA_ONLY = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1'
 const WATCH_SECONDS = 300
 const RETRY_MS = 5000
 

@@ -1,4 +1,4 @@
-import { type KubeClient, KubeError } from '../../kube/client.ts'
+import { isNotFound, type KubeClient } from '../../kube/client.ts'
 import type { ConfigurationKind, Secret, StoredObjects, WebhookConfiguration } from './state.ts'
 
 /** The objects in the cluster that this is about. */
@@ -75,7 +75,7 @@ async function readIfPresent<T>(
   try {
     return await client.get<T>(path, { signal })
   } catch (error) {
-    if (error instanceof KubeError && error.status === 404) return undefined
+    if (isNotFound(error)) return undefined
     throw error
   }
 }

@@ -1,4 +1,5 @@
 import { isConflict, isNotFound, type KubeClient, KubeError } from '../../kube/client.ts'
+import { mustLead } from '../duties.ts'
 import { type CredentialIdentity, copyFor, type FoundSecret, type StoredSecret } from './copy.ts'
 import type { CopyMetrics, CopyVerb } from './metrics.ts'
 
@@ -38,7 +39,7 @@ export function createWrites({ client, metrics, isLeading, signal }: WriteParts)
   }
 
   async function counted<T>(verb: CopyVerb, write: () => Promise<T>): Promise<T> {
-    if (!isLeading()) throw new Error('another instance may be leading by now')
+    mustLead(isLeading)
     try {
       const answer = await write()
       metrics.written(verb, 'ok')

@@ -3,10 +3,10 @@ import { COPY } from '../../annotations.ts'
 import type { ClusterCredentialSpec } from '../../api/schema.ts'
 import { matchesSelector } from '../../api/selector.ts'
 import { type ClusterCredentialStatus, MOST_LISTED } from '../../api/status.ts'
-import { isConflict, isNotFound, type KubeError } from '../../kube/client.ts'
+import { isConflict, isNotFound, type KubeError, METADATA_ONLY } from '../../kube/client.ts'
 import { type Reflector, startReflector } from '../../kube/reflector.ts'
 import { copyName, excludedNamespaces } from '../../store/memory.ts'
-import type { Duty, DutyParts, StatusSource } from '../duties.ts'
+import { aborted, type Duty, type DutyParts, type StatusSource } from '../duties.ts'
 import { createQueue } from '../queue.ts'
 import { createRest } from '../rest.ts'
 import type { CredentialObject } from '../watched/credentials.ts'
@@ -82,7 +82,6 @@ export function createCopiesDuty(parts: CopiesParts): Duty & StatusSource {
 }
 
 const CLUSTER = 'ClusterCredential/'
-const METADATA_ONLY = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1'
 
 function createCopies(parts: CopiesParts, key: Buffer, signal: AbortSignal) {
   const { client, watched, ownNamespace, copyMetrics, log, now = Date.now, settle = SETTLE_MS } = parts
@@ -459,11 +458,4 @@ function refused({ status, reason, message }: KubeError): Failure {
     reason: reason || 'Refused',
     message: `The API server refuses the copy (HTTP ${status}): compare the source with what its type needs.`,
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve()
-    else signal.addEventListener('abort', () => resolve(), { once: true })
-  })
 }

@@ -5,6 +5,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { isConflict, type KubeClient, KubeError } from '../../kube/client.ts'
 import { type Reflector, startReflector, type Trouble } from '../../kube/reflector.ts'
+import { mustLead } from '../duties.ts'
 import {
   asSentBy,
   type EntriesInput,
@@ -178,7 +179,7 @@ export function followConfiguration(settings: ConfigurationSettings): Configurat
   }
 
   async function write({ metadata }: WebhookConfiguration, wanted: WebhookEntry[]): Promise<void> {
-    if (!isLeading()) throw new Error('another instance may be leading by now')
+    mustLead(isLeading)
     const { uid, resourceVersion } = metadata
     const after = await patch({ metadata: { uid, resourceVersion }, webhooks: wanted })
     settled = { wanted, stored: after.webhooks ?? [] }

@@ -5,7 +5,7 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isConflict, isNotFound } from '../../kube/client.ts'
-import type { Duty, DutyParts, StatusSource } from '../duties.ts'
+import { aborted, type Duty, type DutyParts, mustLead, type StatusSource } from '../duties.ts'
 import { createQueue } from '../queue.ts'
 import { statusPatch } from '../status/patch.ts'
 import { placeOf } from '../watched/credentials.ts'
@@ -50,7 +50,7 @@ export function createPolicyDuty(parts: DutyParts, options: PolicyDutyOptions): 
     async run(signal) {
       running = start(parts, options, metrics, signal)
       begun.resolve()
-      await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+      await aborted(signal)
       await running.stop()
       running = undefined
     },
@@ -315,7 +315,7 @@ function start(
 
   /** False if it is gone. */
   async function write(policy: PolicyObject, status: NonNullable<PolicyObject['status']>): Promise<boolean> {
-    if (!isLeading()) throw new Error('another instance may be leading by now')
+    mustLead(isLeading)
     const { name, uid, resourceVersion } = policy.metadata
     const body = { metadata: { uid, resourceVersion }, status: statusPatch(policy.status, status) }
     const path = `/apis/run.ai/v1/credentialpolicies/${name}/status`

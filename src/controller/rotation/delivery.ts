@@ -1,4 +1,4 @@
-import { KubeError } from '../../kube/client.ts'
+import { isNotFound } from '../../kube/client.ts'
 import { copyName } from '../../store/memory.ts'
 import type { DutyParts } from '../duties.ts'
 import { revisionOf } from '../status/revision.ts'
@@ -30,7 +30,7 @@ export async function isDelivered(
     const source = { namespace: ownNamespace, name: credential.spec.secretRef.name, type }
     return revision === revisionOf({ ...source, content: new Map(content) }, await revisionKey(signal))
   } catch (error) {
-    if (error instanceof KubeError && error.status === 404) return false
+    if (isNotFound(error)) return false
     throw error
   }
 }

@@ -1,6 +1,7 @@
-import type { Duty, DutyParts } from '../duties.ts'
+import { isConflict } from '../../kube/client.ts'
+import { aborted, type Duty, type DutyParts } from '../duties.ts'
 import { createQueue, type WorkQueue } from '../queue.ts'
-import { createRestarter, isConflict } from './restarter.ts'
+import { createRestarter } from './restarter.ts'
 import type { RotationSettings } from './settings.ts'
 import { keyOf, type StaleWorkloads } from './stale.ts'
 
@@ -33,7 +34,7 @@ export function createRotationDuty(
       })
       for (const key of restarter.underWay()) queue.add(key)
       for (const { workload } of stale.all()) queue.add(keyOf(workload))
-      await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+      await aborted(signal)
       await queue.stop()
       queue = undefined
     },

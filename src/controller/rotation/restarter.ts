@@ -1,8 +1,8 @@
 import { RESTARTED_FOR } from '../../annotations.ts'
 import { backoff } from '../../kube/backoff.ts'
-import { KubeError } from '../../kube/client.ts'
+import { isConflict, isNotFound, KubeError } from '../../kube/client.ts'
 import { type Clock, SYSTEM_CLOCK } from '../../kube/clock.ts'
-import type { DutyParts } from '../duties.ts'
+import { type DutyParts, mustLead } from '../duties.ts'
 import type { WorkQueue } from '../queue.ts'
 import type { Workload } from '../watched/owners.ts'
 import { isDelivered } from './delivery.ts'
@@ -139,7 +139,7 @@ export function createRestarter(
       await decide(key, workload, ripe, signal)
     } catch (error) {
       if (signal.aborted) return
-      if (isGone(error)) return forget(key)
+      if (isNotFound(error)) return forget(key)
       if (!rollouts.has(key)) turns.end(key)
       if (isRefusal(error)) return await hold(key, workload, ripe, refused(ripe, error as Error), signal)
       metrics.counted(isConflict(error) ? 'conflict' : 'error')
@@ -206,7 +206,7 @@ export function createRestarter(
     plan: Restart,
     signal: AbortSignal,
   ): Promise<void> {
-    if (!parts.isLeading()) throw new Error('another instance may be leading by now')
+    mustLead(parts.isLeading)
     const annotations = { [RESTARTED_FOR]: plan.record }
     const body = { metadata: { uid, resourceVersion }, spec: { template: { metadata: { annotations } } } }
     unsure.set(key, plan)
@@ -301,7 +301,7 @@ export function createRestarter(
       // Whatever it was restarted for: the Secret may have changed again since then.
       if (isIts && state.record !== '' && !state.isRolledOut) beginAsWritten(key, workload, state)
     } catch (error) {
-      if (!isGone(error) && !isRefusal(error)) begin(key, workload, now())
+      if (!isNotFound(error) && !isRefusal(error)) begin(key, workload, now())
     }
   }
 
@@ -310,7 +310,7 @@ export function createRestarter(
       try {
         return await ask()
       } catch (error) {
-        if (signal.aborted || isGone(error) || isRefusal(error) || failures === SURVEY_TRIES) throw error
+        if (signal.aborted || isNotFound(error) || isRefusal(error) || failures === SURVEY_TRIES) throw error
         parts.metrics.apiError('reconcile')
         await clock.sleep(backoff(failures, clock.random), signal)
       }
@@ -403,14 +403,6 @@ function isRecorded({ record }: WorkloadState, asked: readonly Rotation[]): bool
 function refused(ripe: readonly Rotation[], { message }: Error): Hold {
   const plan = held('RestartRefused', ripe, false)
   return { ...plan, message: `${plan.message} It says: ${message}` }
-}
-
-export function isConflict(error: unknown): boolean {
-  return error instanceof KubeError && error.status === 409
-}
-
-function isGone(error: unknown): boolean {
-  return error instanceof KubeError && error.status === 404
 }
 
 /** Asking again would not help: a right is missing, or something in the cluster does not let it through. */

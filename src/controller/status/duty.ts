@@ -1,6 +1,6 @@
 import type { ClusterCredentialStatus, ReadyReason } from '../../api/status.ts'
 import { isConflict, isNotFound } from '../../kube/client.ts'
-import type { Duty, DutyParts, StatusSource } from '../duties.ts'
+import { aborted, type Duty, type DutyParts, mustLead, type StatusSource } from '../duties.ts'
 import type { CredentialCount, ReconcileResult } from '../metrics.ts'
 import { createQueue, type WorkQueue } from '../queue.ts'
 import { type CredentialObject, pathOf, secretKeyOf, secretNamespaceOf } from '../watched/credentials.ts'
@@ -47,7 +47,7 @@ export function createStatusDuty(parts: DutyParts): StatusDuty {
       reconciler.wakeBy(queue)
       for (const credential of parts.watched.keys()) queue.add(credential)
       begun.resolve()
-      await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+      await aborted(signal)
       await queue.stop()
       queue = undefined
     },
@@ -183,7 +183,7 @@ function createReconciler(
     credential: CredentialObject,
     status: NonNullable<StatusPlan['status']>,
   ): Promise<ReconcileResult> {
-    if (!parts.isLeading()) throw new Error('another instance may be leading by now')
+    mustLead(parts.isLeading)
     const { uid, resourceVersion } = credential.metadata
     // With its version: what was planned from an old status would set transition times back.
     const body = { metadata: { uid, resourceVersion }, status: statusPatch(credential.status, status) }

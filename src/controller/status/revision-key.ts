@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { backoff } from '../../kube/backoff.ts'
-import { type KubeClient, KubeError, type KubeObject } from '../../kube/client.ts'
+import { isNotFound, type KubeClient, KubeError, type KubeObject } from '../../kube/client.ts'
 import { type Clock, SYSTEM_CLOCK } from '../../kube/clock.ts'
 
 /** The Secret of the injector's own namespace that holds the key of all revisions, under `key`. */
@@ -80,7 +80,7 @@ async function readKey(
     const path = `/api/v1/namespaces/${namespace}/secrets/${REVISION_KEY_SECRET}`
     return keyIn(await client.get<KeySecret>(path, { signal }), namespace)
   } catch (error) {
-    if (error instanceof KubeError && error.status === 404) return undefined
+    if (isNotFound(error)) return undefined
     throw error
   }
 }
